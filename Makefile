@@ -1,0 +1,48 @@
+# Every target makes its own virtual environment from the lock file: nothing is assumed but Python >= 3.11 and make.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check fix bench run lock clean
+
+help: ## show what can be done
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+$(VENV)/.installed: pyproject.toml requirements.lock
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-virtualenv -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	touch $@
+
+demo: $(VENV)/.installed ## send 200 messages through a throw-away instance and watch them arrive (ARGS=--postgres)
+	$(BIN)/mail-proxy demo $(ARGS)
+
+test: $(VENV)/.installed ## run the test suite on PostgreSQL and SQLite (ARGS="-k name")
+	$(BIN)/python -m pytest $(ARGS)
+
+check: $(VENV)/.installed ## lint, format, types, import directions
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+fix: $(VENV)/.installed ## apply the formatter and the safe fixes
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(VENV)/.installed ## measure rates beside the limit program, on both databases
+	$(BIN)/python -m loadtests.bench $(ARGS)
+
+run: $(VENV)/.installed ## run a server in the foreground from the environment's GMP_ settings
+	$(BIN)/mail-proxy serve $(ARGS)
+
+lock: ## renew requirements.lock within the ranges of pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check pip-tools
+	$(BIN)/pip-compile --quiet --upgrade --strip-extras --extra dev --no-emit-index-url --no-emit-trusted-host \
+		--no-emit-find-links --generate-hashes --allow-unsafe -o requirements.lock pyproject.toml
+
+clean: ## remove the virtual environment and caches
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache dist

@@ -1,0 +1,3 @@
+"""The mail proxy between applications and SMTP servers."""
+
+__version__ = "0.1.0"

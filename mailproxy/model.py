@@ -1,0 +1,201 @@
+"""The nouns: tenants, accounts, messages, events.
+
+Times are Unix seconds (`Instant`, a float with microsecond precision) everywhere inside: the contract speaks
+Unix seconds, and both databases convert at their own border. The database's clock is the authority.
+"""
+
+import json
+import uuid
+from dataclasses import asdict, dataclass, field
+from enum import IntEnum, StrEnum
+from typing import NewType
+
+Instant = float
+Seconds = float
+
+TenantPk = NewType("TenantPk", int)
+AccountPk = NewType("AccountPk", int)
+MessageId = NewType("MessageId", int)
+Epoch = NewType("Epoch", int)
+
+
+class Priority(IntEnum):
+    IMMEDIATE = 0
+    HIGH = 1
+    MEDIUM = 2
+    LOW = 3
+
+
+class Status(IntEnum):
+    """What is stored of a message's fate; while QUEUED, its queue row says the rest (see `State`)."""
+
+    QUEUED = 0
+    SENT = 1
+    ERROR = 2
+    UNKNOWN = 3
+    CANCELLED = 4
+    EXPIRED = 5
+
+
+class State(StrEnum):
+    """What a client sees: the stored status together with the queue row, account and suspensions."""
+
+    PENDING = "pending"
+    DEFERRED = "deferred"
+    SENDING = "sending"
+    SUSPENDED = "suspended"
+    SENT = "sent"
+    ERROR = "error"
+    UNKNOWN = "unknown"
+    CANCELLED = "cancelled"
+    EXPIRED = "expired"
+
+
+class EventType(StrEnum):
+    SENT = "sent"
+    ERROR = "error"
+    DEFERRED = "deferred"
+    UNKNOWN = "unknown"
+    RETRY_AFTER_UNKNOWN = "retry_after_unknown"
+    CANCELLED = "cancelled"
+    EXPIRED = "expired"
+
+
+class OnUnknownOutcome(StrEnum):
+    """What to do with a message whose hand-over may or may not have happened (RELIABILITY H8)."""
+
+    RETRY = "retry"
+    HOLD = "hold"
+
+
+class AccountCondition(StrEnum):
+    OK = "ok"
+    BACKING_OFF = "backing_off"
+    BREAKER_OPEN = "breaker_open"
+
+
+class TlsMode(StrEnum):
+    """`use_tls` and the port, resolved (CONTRACT §4)."""
+
+    NONE = "none"
+    OPPORTUNISTIC = "opportunistic"
+    STARTTLS = "starttls"
+    IMPLICIT = "implicit"
+
+
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """A part of a message. `content` is the decoded bytes; only base64 attachments carry it at enqueue."""
+
+    filename: str
+    content: bytes = field(repr=False)
+    mime_type: str | None = None
+    content_id: str | None = None
+    inline: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """A message as its sender wrote it: header addresses may carry display names.
+
+    `headers` are the client's own, in order. Exactly one of the bodies may be missing.
+    """
+
+    id: str
+    sender: str
+    to: tuple[str, ...]
+    subject: str
+    cc: tuple[str, ...] = ()
+    bcc: tuple[str, ...] = ()
+    reply_to: str | None = None
+    return_path: str | None = None
+    message_id: str | None = None
+    body_text: str | None = None
+    body_html: str | None = None
+    headers: tuple[tuple[str, str], ...] = ()
+    attachments: tuple[Attachment, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RefusedRecipient:
+    """A recipient the server would not take, as reported (CONTRACT §5)."""
+
+    address: str
+    code: int
+    enhanced: str | None
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class EventDetail:
+    """What an event says besides its type; empty fields are left out of its JSON."""
+
+    attempt: int | None = None
+    error: str | None = None
+    reason: str | None = None
+    code: int | None = None
+    enhanced: str | None = None
+    reply: str | None = None
+    deferred_until: Instant | None = None
+    late: bool = False
+    refused: tuple[RefusedRecipient, ...] = ()
+
+    def to_json(self) -> str:
+        return json.dumps({k: v for k, v in asdict(self).items() if v not in (None, False, ())})
+
+    @classmethod
+    def from_json(cls, text: str) -> "EventDetail":
+        values = json.loads(text)
+        values["refused"] = tuple(RefusedRecipient(**r) for r in values.get("refused", ()))
+        return cls(**values)
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """A tenant's SMTP account with its secret opened; `version` grows with every change of the row."""
+
+    pk: AccountPk
+    tenant_pk: TenantPk
+    tenant_id: str
+    id: str
+    version: int
+    host: str
+    port: int
+    user: str | None
+    password: str | None = field(repr=False)
+    use_tls: bool | None = None
+    tls_verify: bool = True
+    tls_ca: str | None = None
+    ttl: Seconds = 300.0
+    batch_size: int | None = None
+    max_retries: int | None = None
+    retry_delays: tuple[Seconds, ...] | None = None
+    on_unknown_outcome: OnUnknownOutcome = OnUnknownOutcome.RETRY
+    limit_behavior: str = "defer"
+
+    @property
+    def tls_mode(self) -> TlsMode:
+        if self.use_tls is False:
+            return TlsMode.NONE
+        if self.port == 465:
+            return TlsMode.IMPLICIT
+        return TlsMode.STARTTLS if self.use_tls else TlsMode.OPPORTUNISTIC
+
+
+def public_pk(instance: int, message: MessageId) -> str:
+    """The `pk` a client sees: a UUIDv8 (RFC 9562 §5.8) of the instance's 60 random bits and the row id.
+
+    Globally unique without a column or an index of its own; `message_of` is its inverse.
+    """
+    high = (instance >> 12 & (1 << 48) - 1) << 16 | 0x8 << 12 | instance & 0xFFF
+    return str(uuid.UUID(int=high << 64 | 0b10 << 62 | message & (1 << 62) - 1))
+
+
+def message_of(instance: int, pk: str) -> MessageId | None:
+    """The row id behind a `pk` made by this instance, or None for anything else."""
+    try:
+        value = uuid.UUID(pk).int
+    except ValueError:
+        return None
+    message = MessageId(value & (1 << 62) - 1)
+    return message if public_pk(instance, message) == pk.lower() else None

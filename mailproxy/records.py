@@ -1,0 +1,418 @@
+"""The values that cross the port of `store.py`: what is written, claimed, settled, reported and shown."""
+
+from dataclasses import dataclass, field
+
+from mailproxy.model import (
+    Account,
+    AccountCondition,
+    AccountPk,
+    Epoch,
+    EventDetail,
+    EventType,
+    Instant,
+    MessageId,
+    OnUnknownOutcome,
+    Priority,
+    Seconds,
+    State,
+    Status,
+    TenantPk,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class NewMessage:
+    """A checked message. `payload` is its canonical JSON text; `due_at` None means now.
+
+    With `rejected` set (reason, code) it is recorded as an error and reported, never sent.
+    """
+
+    client_id: str
+    account_pk: AccountPk | None
+    priority: Priority
+    payload: str = field(repr=False)
+    batch_code: str | None = None
+    due_at: Instant | None = None
+    max_age: Seconds | None = None
+    expires_at: Instant | None = None
+    rejected: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Enqueued:
+    """What became of one item: `message_id` when accepted or recorded, `refused` a code otherwise
+    (`already_sent`, `being_sent`, `outcome_unknown`; for rejected items `exists`)."""
+
+    client_id: str
+    message_id: MessageId | None
+    refused: str | None = None
+    replaced: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class DueAccount:
+    """An account with rows that are due (or were claimed by a process that is gone); `slot` is free to lease
+    or already leased by this node."""
+
+    account_pk: AccountPk
+    slot: int
+
+
+@dataclass(frozen=True, slots=True)
+class DueAccounts:
+    accounts: tuple[DueAccount, ...]
+    next_due_in: Seconds | None
+
+
+@dataclass(frozen=True, slots=True)
+class RecipientOutcome:
+    """An exception row: envelope recipient `index` is settled (or waits) apart from its message."""
+
+    index: int
+    accepted: bool
+    address: str
+    code: int | None = None
+    enhanced: str | None = None
+    text: str | None = None
+    permanent: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """A message this process may prepare and offer. `attempt` counts from 1 and includes this one."""
+
+    id: MessageId
+    revision: int
+    client_id: str
+    attempt: int
+    crashes: int
+    suspect: bool
+    priority: Priority
+    accepted_at: Instant
+    waited: Seconds
+    expired: bool
+    payload: str = field(repr=False)
+    batch_code: str | None = None
+    recipients: tuple[RecipientOutcome, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """`lease_lost` ends the process. With nothing claimed, `wait` says when to ask again at the earliest
+    (None: when something arrives) and `limited` whether a rate limit is the reason."""
+
+    messages: tuple[Claimed, ...] = ()
+    account_version: int = 0
+    lease_lost: bool = False
+    limited: bool = False
+    wait: Seconds | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """The end of a message: its queue row goes, the message gets `status`, an event is inserted."""
+
+    id: MessageId
+    revision: int
+    attempt: int
+    status: Status
+    event: EventType
+    detail: EventDetail
+    recipients: tuple[RecipientOutcome, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """Back to ready. `delay` None keeps the due time, `refund` gives the attempt back, `event` is reported."""
+
+    id: MessageId
+    revision: int
+    attempt: int
+    delay: Seconds | None = None
+    refund: bool = False
+    event: EventType | None = None
+    detail: EventDetail | None = None
+    recipients: tuple[RecipientOutcome, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """`late` ids were no longer ours, and their 2xx turned `unknown` (or a pending retry) into `sent`."""
+
+    settled: frozenset[MessageId]
+    late: frozenset[MessageId] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class InDoubt:
+    """A message whose process ended between intent and outcome, adopted by the new owner of its account."""
+
+    id: MessageId
+    revision: int
+    client_id: str
+    attempt: int
+    accepted_at: Instant
+
+
+@dataclass(frozen=True, slots=True)
+class Recovered:
+    """What a dead predecessor left behind: `freed` rows are ready again, `poisoned` ones were failed after
+    too many deaths during their preparation, `in_doubt` ones wait for the caller's policy."""
+
+    freed: int
+    poisoned: tuple[MessageId, ...]
+    in_doubt: tuple[InDoubt, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ClientAuth:
+    method: str = "none"
+    token: str | None = field(default=None, repr=False)
+    user: str | None = None
+    password: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class TenantCall:
+    """A tenant this reporter now has to call; `url` None means the global fallback."""
+
+    tenant_pk: TenantPk
+    tenant_id: str
+    url: str | None
+    auth: ClientAuth
+    fails: int
+    report_strict: bool
+    report_format: str
+    allow_private: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """One event as it is reported (CONTRACT §6)."""
+
+    event_id: int
+    event_type: EventType
+    event_ts: Instant
+    message_id: MessageId
+    client_id: str
+    account_id: str | None
+    priority: Priority
+    batch_code: str | None
+    detail: EventDetail
+
+
+@dataclass(frozen=True, slots=True)
+class CallSettled:
+    """How a call ended. `next_in` None: when the next event or the interval says; `fails` in a row.
+
+    `muted_until` mutes only idle calls; `called` resets the idle interval; `switch_off` stops calling.
+    """
+
+    fails: int
+    called: bool
+    next_in: Seconds | None = None
+    muted_until: Instant | None = None
+    switch_off: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Tenant:
+    """A tenant as stored; secrets opened. `client_auth` and `webhook_secret` never leave through the API."""
+
+    pk: TenantPk
+    id: str
+    name: str | None = None
+    client_auth: ClientAuth = ClientAuth()
+    client_base_url: str | None = None
+    client_sync_path: str | None = None
+    client_attachment_path: str | None = None
+    rate_limits: str | None = None
+    large_file_config: str | None = None
+    report_strict: bool = False
+    report_format: str = "item"
+    active: bool = True
+    created_at: Instant = 0.0
+    updated_at: Instant = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class TenantWrite:
+    """A full write of a tenant (upsert). `client_auth` None keeps what is stored."""
+
+    id: str
+    name: str | None = None
+    client_auth: ClientAuth | None = None
+    client_base_url: str | None = None
+    client_sync_path: str | None = None
+    client_attachment_path: str | None = None
+    rate_limits: str | None = None
+    large_file_config: str | None = None
+    report_strict: bool = False
+    report_format: str = "item"
+    active: bool = True
+    hourly_limit: int | None = None
+    daily_limit: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AccountWrite:
+    """A full write of an account (upsert by tenant and id). `password` None keeps what is stored."""
+
+    id: str
+    host: str
+    port: int
+    user: str | None = None
+    password: str | None = field(default=None, repr=False)
+    use_tls: bool | None = None
+    tls_verify: bool = True
+    tls_ca: str | None = None
+    ttl: int = 300
+    batch_size: int | None = None
+    max_retries: int | None = None
+    retry_delays: tuple[Seconds, ...] | None = None
+    on_unknown_outcome: OnUnknownOutcome = OnUnknownOutcome.RETRY
+    limit_per_minute: int | None = None
+    limit_per_hour: int | None = None
+    limit_per_day: int | None = None
+    limit_behavior: str = "defer"
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A rate-limit window as it stands: `next_in` is when a token comes free once `left` is 0."""
+
+    name: str
+    limit: int
+    used: int
+    left: int
+    next_in: Seconds | None
+
+
+@dataclass(frozen=True, slots=True)
+class AccountView:
+    """An account without its secret, with its condition."""
+
+    account: Account
+    password_set: bool
+    limit_per_minute: int | None
+    limit_per_hour: int | None
+    limit_per_day: int | None
+    condition: AccountCondition
+    reason: str | None
+    cause: str | None
+    since: Instant | None
+    next_try: Instant | None
+    created_at: Instant
+    updated_at: Instant
+    windows: tuple[Window, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Whom a tenant key belongs to."""
+
+    tenant_pk: TenantPk
+    tenant_id: str
+    key_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class MessageView:
+    """A message as listed. `refused` are the recipients the server would not take."""
+
+    id: MessageId
+    client_id: str
+    tenant_id: str
+    account_id: str | None
+    state: State
+    priority: Priority
+    batch_code: str | None
+    deferred_until: Instant | None
+    done_at: Instant | None
+    error: str | None
+    reported_at: Instant | None
+    created_at: Instant
+    updated_at: Instant
+    attempts: int
+    payload: str | None = field(default=None, repr=False)
+    refused: tuple[RecipientOutcome, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class EventView:
+    event_id: int
+    event_type: EventType
+    event_ts: Instant
+    detail: EventDetail
+    reported: bool
+
+
+@dataclass(frozen=True, slots=True)
+class MessageFilter:
+    """Newest last; `after` is the id of the last message of the previous page."""
+
+    active_only: bool = False
+    state: State | None = None
+    account_id: str | None = None
+    batch_code: str | None = None
+    since: Instant | None = None
+    until: Instant | None = None
+    text: str | None = None
+    include_payload: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Suspensions:
+    """The tenant's suspended batch codes, `*` for all, and its messages neither sent nor failed."""
+
+    codes: tuple[str, ...]
+    pending: int
+
+
+@dataclass(frozen=True, slots=True)
+class Deleted:
+    removed: tuple[str, ...]
+    being_sent: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class QueueDepth:
+    tenant_id: str
+    account_id: str
+    priority: Priority
+    depth: int
+    oldest_age: Seconds
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessView:
+    epoch: Epoch
+    owner: str
+    node: str
+    role: str
+    started_at: Instant
+    seen_at: Instant
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """What /status and /metrics show; `pending` counts messages neither finished nor in doubt."""
+
+    active: bool
+    pending: int
+    oldest_pending_age: Seconds | None
+    tenants: int
+    accounts: int
+    sent: int
+    error: int
+    unknown: int
+    reports_pending: int
+    oldest_report_age: Seconds | None
+
+
+@dataclass(frozen=True, slots=True)
+class AccountGauge:
+    tenant_id: str
+    account_id: str
+    condition: AccountCondition
+    limit_left: int | None

@@ -1,0 +1,212 @@
+"""The port: what the rest of the service asks of storage. Nothing else talks to a database.
+
+Each method is one transaction and one commit. All raise `StorageUnavailable` when the database cannot be
+reached, is read-only or full, and `CommitUnknown` when a commit's answer was lost.
+"""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Protocol
+
+from mailproxy.model import (
+    Account,
+    AccountCondition,
+    AccountPk,
+    Epoch,
+    Instant,
+    MessageId,
+    Seconds,
+    State,
+    TenantPk,
+)
+from mailproxy.records import (
+    AccountGauge,
+    AccountView,
+    AccountWrite,
+    CallSettled,
+    Claim,
+    Deleted,
+    DueAccounts,
+    Enqueued,
+    EventView,
+    Finish,
+    MessageFilter,
+    MessageView,
+    NewMessage,
+    Overview,
+    Principal,
+    ProcessView,
+    QueueDepth,
+    Recovered,
+    Release,
+    Report,
+    Settled,
+    Suspensions,
+    Tenant,
+    TenantCall,
+    TenantWrite,
+)
+
+
+class Queue(Protocol):
+    async def enqueue(self, tenant: TenantPk, items: Sequence[NewMessage]) -> list[Enqueued]: ...
+
+    async def queued(self, tenant: TenantPk, at_most: int) -> int:
+        """How many of the tenant's messages wait, counting no further than `at_most`."""
+
+    async def due_accounts(self, node: str, slots: int) -> DueAccounts: ...
+
+    async def take_lease(
+        self, account: AccountPk, slot: int, *, epoch: Epoch, ttl: Seconds, succeeds: Sequence[str] = ()
+    ) -> bool:
+        """Take a free or expired lease, or one whose owner our supervisor reaped (`succeeds`)."""
+
+    async def renew_leases(self, epoch: Epoch, ttl: Seconds) -> frozenset[tuple[AccountPk, int]]:
+        """Renew all that are still ours; an expired lease is never renewed."""
+
+    async def release_leases(self, epoch: Epoch, accounts: Sequence[AccountPk] | None = None) -> None: ...
+
+    async def recover(
+        self, account: AccountPk, *, epoch: Epoch, node: str, foreign_grace: Seconds, poison_after: int
+    ) -> Recovered:
+        """Adopt what dead epochs hold of the account: claimed rows at once; authorised rows at once when
+        their process ran on `node` (its journal was replayed), else `foreign_grace` seconds after its end."""
+
+    async def suspect_alone(self, epoch: Epoch, message: MessageId) -> None:
+        """Mark a suspect as being prepared alone: a death from now on counts against it."""
+
+    async def claim(self, account: AccountPk, slot: int, *, epoch: Epoch, limit: int) -> Claim: ...
+
+    async def intend(self, epoch: Epoch, messages: Sequence[MessageId]) -> frozenset[MessageId]:
+        """Record durably that a dot may be sent; only the returned ids may get one."""
+
+    async def settle(
+        self, epoch: Epoch, finishes: Sequence[Finish], releases: Sequence[Release] = ()
+    ) -> Settled: ...
+
+    async def back_off(
+        self, account: AccountPk, *, condition: AccountCondition, reason: str, cause: str, delay: Seconds
+    ) -> int:
+        """Rest the account for `delay` seconds (for ever with an open breaker); its failures in a row."""
+
+    async def account_works(self, account: AccountPk) -> None:
+        """A login or delivery succeeded: forget failures."""
+
+
+class Reports(Protocol):
+    async def claim_tenants(
+        self, epoch: Epoch, *, limit: int, ttl: Seconds, interval: Seconds, fallback: bool
+    ) -> list[TenantCall]:
+        """Lease tenants that are due: events waiting and not backing off, poked by run-now, or idle for
+        `interval` seconds and not muted. `fallback`: tenants without a URL are called too."""
+
+    async def next_call_in(self, interval: Seconds, *, fallback: bool) -> Seconds | None: ...
+
+    async def pending(self, tenant: TenantPk, limit: int) -> list[Report]: ...
+
+    async def acknowledge(self, tenant: TenantPk, epoch: Epoch, events: Sequence[int]) -> int: ...
+
+    async def settle_call(self, tenant: TenantPk, epoch: Epoch, settled: CallSettled) -> None:
+        """End the lease of `claim_tenants`."""
+
+    async def poke(self, tenant: TenantPk | None) -> None:
+        """run-now: call the tenant (or every one) at once, muted or not."""
+
+
+class Directory(Protocol):
+    async def principal(self, token_hash: bytes) -> Principal | None:
+        """Whose unexpired, unrevoked key of an active tenant this is."""
+
+    async def put_tenant(self, tenant: TenantWrite, key_hash: bytes | None, key_id: str | None) -> bool:
+        """Upsert; the key is stored only for a new tenant. Returns whether it is new."""
+
+    async def tenant(self, tenant_id: str) -> Tenant | None: ...
+    async def tenants(self, *, active_only: bool, after: str | None, limit: int) -> list[Tenant]: ...
+    async def delete_tenant(self, tenant_id: str) -> bool: ...
+    async def put_key(
+        self,
+        tenant_id: str,
+        key_hash: bytes,
+        key_id: str,
+        *,
+        expires_at: Instant | None,
+        keep_previous: Seconds,
+    ) -> bool:
+        """Make this the tenant's active key; the former one ends after `keep_previous` seconds."""
+
+    async def revoke_keys(self, tenant_id: str) -> bool: ...
+    async def put_account(self, tenant: TenantPk, account: AccountWrite) -> AccountPk: ...
+    async def account(self, tenant: TenantPk, account_id: str) -> AccountView | None: ...
+    async def accounts(self, tenant: TenantPk, *, after: str | None, limit: int) -> list[AccountView]: ...
+    async def account_ids(self, tenant: TenantPk) -> dict[str, AccountPk]: ...
+    async def tenants_of_account(self, account_id: str) -> list[str]: ...
+    async def sending_account(self, account: AccountPk) -> Account | None: ...
+    async def delete_account(self, tenant: TenantPk, account_id: str) -> bool: ...
+    async def reset_account(self, tenant: TenantPk, account_id: str) -> bool: ...
+    async def suspend(self, tenant: TenantPk | None, batch_code: str | None) -> Suspensions:
+        """After this returns, no new intent of the tenant (of that batch; of anybody with None) commits."""
+
+    async def activate(self, tenant: TenantPk | None, batch_code: str | None) -> Suspensions | None:
+        """None: a single batch cannot be activated out of a full suspension."""
+
+    async def messages(
+        self, tenant: TenantPk | None, wanted: MessageFilter, *, after: MessageId | None, limit: int
+    ) -> list[MessageView]: ...
+    async def message(self, tenant: TenantPk | None, client_id: str) -> MessageView | None: ...
+    async def events(self, tenant: TenantPk, client_id: str) -> list[EventView] | None: ...
+    async def delete_messages(self, tenant: TenantPk, client_ids: Sequence[str]) -> Deleted: ...
+    async def cancel(self, tenant: TenantPk, client_id: str) -> State | None:
+        """CANCELLED when it worked, else the state it is in; None when there is no such message."""
+
+    async def cleanup(self, tenant: TenantPk | None, older_than: Seconds, *, limit: int) -> int:
+        """Remove finished, reported messages older than `older_than`; at most `limit`, so call again."""
+
+    async def expire(self, *, limit: int) -> int:
+        """Waiting messages past their age become `expired`; at most `limit`."""
+
+
+class Fleet(Protocol):
+    async def register(self, owner: str, node: str, role: str) -> Epoch:
+        """Enter a process; its epoch is unique for ever and greater than all before."""
+
+    async def beat(self, epoch: Epoch) -> bool:
+        """False when the process has been declared dead and removed."""
+
+    async def leave(self, epoch: Epoch) -> None: ...
+    async def processes(self) -> list[ProcessView]: ...
+    async def forget_dead(self, silent: Seconds) -> int: ...
+    async def check(self) -> None:
+        """Raise StorageUnavailable unless a small write commits."""
+
+    async def instance(self) -> int:
+        """The instance's 60 random bits, made at the first migration (see `model.public_pk`)."""
+
+    async def overview(self) -> Overview: ...
+    async def depths(self) -> list[QueueDepth]: ...
+    async def account_gauges(self) -> list[AccountGauge]: ...
+
+
+class Wakeups(Protocol):
+    """A hint that may be lost: something was enqueued, resumed or poked."""
+
+    async def announce(self, topic: str = "queue") -> None:
+        """Coalesced: the leading edge at once, then at most one per 100 ms. Never raises."""
+
+    def listen(self) -> AbstractAsyncContextManager[AsyncIterator[str]]:
+        """Topics as they come (`queue`, `reports`); ends never, misses while the connection is down."""
+
+
+class Store(Protocol):
+    """An open store. Close it with `aclose`."""
+
+    @property
+    def queue(self) -> Queue: ...
+    @property
+    def reports(self) -> Reports: ...
+    @property
+    def directory(self) -> Directory: ...
+    @property
+    def fleet(self) -> Fleet: ...
+    @property
+    def wakeups(self) -> Wakeups: ...
+    async def aclose(self) -> None: ...
