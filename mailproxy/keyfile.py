@@ -1,0 +1,77 @@
+"""Small files a node makes once and keeps: the key of an SQLite database, the node's name."""
+
+import base64
+import os
+import re
+import secrets
+import socket
+from contextlib import suppress
+from pathlib import Path
+
+from mailproxy.config import Settings, decode_keys
+from mailproxy.errors import ConfigurationError
+
+
+def key_ring(settings: Settings) -> tuple[bytes, ...]:
+    """The configured keys, else those in the file beside the SQLite database, which is made when missing."""
+    if settings.encryption_keys:
+        return settings.encryption_keys
+    path = settings.database.path
+    if path is None:
+        raise ConfigurationError("MAIL_PROXY_ENCRYPTION_KEY is not set: PostgreSQL needs it")
+    return ensure_key_file(path.with_name(path.name + ".key"))
+
+
+def ensure_key_file(path: Path) -> tuple[bytes, ...]:
+    """The key ring in `path`; a new file (mode 0600) with one random key if there is none.
+
+    Raises ConfigurationError when anybody but the owner can reach it, or it is not ours, or holds no key.
+    """
+    _make_once(path, base64.b64encode(secrets.token_bytes(32)).decode() + "\n")
+    with path.open(encoding="ascii", errors="replace") as file:
+        status = os.fstat(file.fileno())
+        text = file.read().strip()
+    if status.st_mode & 0o077:
+        raise ConfigurationError(f"{path}: the key can be read by others: chmod 600 it")
+    if os.geteuid() not in (0, status.st_uid) and status.st_uid != 0:
+        raise ConfigurationError(f"{path}: the key belongs to another user: chown it")
+    try:
+        return decode_keys(text)
+    except ValueError as error:
+        raise ConfigurationError(f"{path}: {error}") from None
+
+
+def node_id(settings: Settings) -> str:
+    """This node's name over restarts: as set, else the one kept in the state directory, made at first use."""
+    if settings.node_id is not None:
+        return settings.node_id
+    path = settings.state_dir / "node_id"
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    host = re.sub(r"[^A-Za-z0-9-]", "-", socket.gethostname().split(".")[0])[:40] or "node"
+    _make_once(path, f"{host}-{secrets.token_hex(4)}\n")
+    name = path.read_text(encoding="ascii", errors="replace").strip()
+    if not re.fullmatch(r"[A-Za-z0-9_.-]{1,64}", name):
+        raise ConfigurationError(f"{path}: holds no node name: remove it, or set GMP_NODE_ID")
+    return name
+
+
+def _make_once(path: Path, text: str) -> None:
+    """Create `path` with mode 0600 unless it exists; nobody ever sees it half written."""
+    if path.exists():
+        return
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(descriptor, "w", encoding="ascii") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        with suppress(FileExistsError):
+            os.link(draft, path)
+    finally:
+        draft.unlink()
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
