@@ -26,6 +26,8 @@ def child(name, act):
         os.write(tell, b"x")
         os._exit(os.read(until_parent_ends, 1) != b"")
     os.read(ready, 1)
+    for end_of_pipe in (ready, tell, until_parent_ends):
+        os.close(end_of_pipe)
     return pid
 
 def end(*pids):
