@@ -2,8 +2,8 @@
 
 Behaviour by recipient (the start of the local part), beside the plain sink's refuse550, rcpt450, defer451 and
 defer451x3: `dropdot` accepted and logged, then the connection closes without a reply; `hangdot` the same but
-silent; `cutdot` closes unlogged; `garbledot` accepted, then a reply nobody can parse; `dot554` that code to the
-dot; `slow200` that many milliseconds before the reply.
+silent; `cutdot` closes unlogged; `garbledot` accepted, then a reply nobody can parse; `dot554` that code to
+the dot; `slow200` that many milliseconds before the reply.
 """
 
 import argparse
@@ -34,8 +34,8 @@ _LENIENT_END = re.compile(rb"(?:\r\n|\n|\r)\.(?:\r\n|\n|\r)")
 class Manners:
     """How a server behaves to everybody.
 
-    `hang`, `cut` and `replies` name a stage: connect, ehlo, helo, starttls, auth, mail, rcpt, data, body, dot,
-    rset, quit. `cut` closes the connection instead of replying there; `cut_after` replies there first and closes then.
+    `hang`, `cut` and `replies` name a stage: connect, ehlo, helo, starttls, auth, mail, rcpt, data, body,
+    dot, rset, quit. `cut` closes the connection instead of replying there, `cut_after` after replying.
     `lenient` ends a message at any line end around the dot, as smuggling needs it.
     """
 

@@ -1,0 +1,284 @@
+"""From an account to a greeted, encrypted and authenticated connection: the module that knows aiosmtplib."""
+
+import asyncio
+import ipaddress
+import socket
+import ssl
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final, cast
+
+from aiosmtplib import (
+    SMTP,
+    SMTPAuthenticationError,
+    SMTPException,
+    SMTPHeloError,
+    SMTPNotSupported,
+    SMTPResponseException,
+    SMTPServerDisconnected,
+)
+
+from mailproxy.model import Account, Seconds, TlsMode
+from mailproxy.outcome import AccountTrouble, Stage, Trouble
+from workers.sender.replies import make_reply
+from workers.sender.verdict import judge_connection
+
+Guard = Callable[[str, int], Awaitable[Sequence[str] | AccountTrouble]]
+"""(host, port) -> the vetted addresses to connect to, in order, or why there are none (RELIABILITY C9)."""
+
+MAX_ADDRESSES: Final = 10
+_ANOTHER_MECHANISM: Final = frozenset({504, 534})
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """Seconds to wait: `body_progress` for each step, `dot` for the final reply (RFC 5321 §4.5.3.2)."""
+
+    connect: Seconds = 30.0
+    greeting: Seconds = 60.0
+    command: Seconds = 60.0
+    data: Seconds = 120.0
+    body_progress: Seconds = 180.0
+    dot: Seconds = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What EHLO offered; `size` is None without a limit (RFC 1870)."""
+
+    pipelining: bool = False
+    eightbit: bool = False
+    smtputf8: bool = False
+    size_parameter: bool = False
+    size: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """An open connection past AUTH; `tls` is its protocol version, None in clear."""
+
+    transport: asyncio.Transport
+    capabilities: Capabilities
+    tls: str | None
+
+
+async def connect(
+    account: Account,
+    timeouts: Timeouts,
+    local_hostname: str | None,
+    guard: Guard | None,
+    *,
+    require_tls: bool,
+) -> Link | AccountTrouble:
+    """Open a connection as the account says; `require_tls` refuses an opportunistic one in clear."""
+    sock = await _open_socket(account, timeouts.connect, guard)
+    if isinstance(sock, AccountTrouble):
+        return sock
+    try:
+        client = _client(account, sock, timeouts, local_hostname)
+    except (ssl.SSLError, ValueError) as error:
+        sock.close()
+        kind = Trouble.TLS if isinstance(error, ssl.SSLError) else Trouble.PROTOCOL
+        return AccountTrouble(kind, f"the account's settings cannot be used: {error}")
+    dialling = _Dialling(client, account, require_tls)
+    try:
+        return await dialling.run(timeouts.greeting)
+    except (SMTPException, OSError) as error:
+        return _trouble(dialling.stage, error)
+    finally:
+        if not dialling.done:
+            client.close()
+
+
+class _Dialling:
+    """The steps up to AUTH; `stage` says how far they got."""
+
+    def __init__(self, client: SMTP, account: Account, require_tls: bool) -> None:
+        self.client = client
+        self.account = account
+        self.require_tls = require_tls
+        self.stage = Stage.CONNECT
+        self.done = False
+
+    async def run(self, greeting_timeout: Seconds) -> Link | AccountTrouble:
+        await self.client.connect(timeout=greeting_timeout)
+        await self._hello()
+        if self._wants_starttls():
+            self.stage = Stage.TLS
+            await self.client.starttls()
+            await self._hello()
+        if trouble := self._insecure():
+            return trouble
+        if self.account.user is not None:
+            self.stage = Stage.AUTH
+            await self._log_in(self.account.user, self.account.password or "")
+        capabilities = _capabilities(self.client.esmtp_extensions)
+        if not self.client.is_connected:
+            raise SMTPServerDisconnected("connection lost")
+        self.done = True
+        return Link(cast("asyncio.Transport", self.client.transport), capabilities, self._tls_version())
+
+    async def _hello(self) -> None:
+        self.stage = Stage.EHLO
+        try:
+            await self.client.ehlo()
+        except SMTPHeloError as refusal:
+            if refusal.code < 500 or not self.client.is_connected:
+                raise
+            await self.client.helo()
+
+    def _wants_starttls(self) -> bool:
+        match self.account.tls_mode:
+            case TlsMode.STARTTLS:
+                return True
+            case TlsMode.OPPORTUNISTIC:
+                return self.require_tls or self.client.supports_extension("starttls")
+            case TlsMode.NONE | TlsMode.IMPLICIT:
+                return False
+
+    def _insecure(self) -> AccountTrouble | None:
+        """Credentials go in clear only to this host, or when the account says so (CONTRACT §4)."""
+        allowed = self.account.user is None or self.account.use_tls is False
+        if allowed or self._tls_version() is not None or self._is_local():
+            return None
+        return AccountTrouble(Trouble.TLS, "the server offers no TLS and credentials are not sent in clear")
+
+    async def _log_in(self, user: str, password: str) -> None:
+        mechanisms = {
+            "plain": self.client.auth_plain,
+            "login": self.client.auth_login,
+            "cram-md5": self.client.auth_crammd5,
+        }
+        names = list(mechanisms) if self._tls_version() is not None else list(reversed(mechanisms))
+        refusal: SMTPException = SMTPNotSupported("the server offers no usable AUTH mechanism")
+        for name in names:
+            if name not in self.client.server_auth_methods:
+                continue
+            try:
+                await mechanisms[name](user, password)
+            except SMTPAuthenticationError as error:
+                # One wrong password is tried once: the next mechanism could only lock the mailbox.
+                refusal = error
+                if error.code not in _ANOTHER_MECHANISM:
+                    break
+            else:
+                return
+        raise refusal
+
+    def _tls_version(self) -> str | None:
+        ssl_object = self.client.get_transport_info("ssl_object")
+        return ssl_object.version() if ssl_object is not None else None
+
+    def _is_local(self) -> bool:
+        return ipaddress.ip_address(self.client.get_transport_info("peername")[0]).is_loopback
+
+
+async def _open_socket(
+    account: Account, timeout: Seconds, guard: Guard | None
+) -> socket.socket | AccountTrouble:
+    try:
+        async with asyncio.timeout(timeout):
+            addresses = await (guard or _resolve)(account.host, account.port)
+            if isinstance(addresses, AccountTrouble):
+                return addresses
+            return await _first_answering(addresses[:MAX_ADDRESSES], account.port, timeout)
+    except (socket.gaierror, UnicodeError) as error:
+        return AccountTrouble(Trouble.DNS, f"{account.host}: {error}")
+    except ConnectionRefusedError:
+        return AccountTrouble(Trouble.REFUSED, f"{account.host}:{account.port} refused the connection")
+    except TimeoutError:
+        return AccountTrouble(
+            Trouble.NETWORK, f"{account.host}:{account.port} did not answer in {timeout:g} s"
+        )
+    except OSError as error:
+        return AccountTrouble(Trouble.NETWORK, f"{account.host}:{account.port}: {error}")
+
+
+async def _resolve(host: str, port: int) -> Sequence[str] | AccountTrouble:
+    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(address[4][0]) for address in found))
+
+
+async def _first_answering(addresses: Sequence[str], port: int, timeout: Seconds) -> socket.socket:
+    loop = asyncio.get_running_loop()
+    failure: OSError = socket.gaierror("no address")
+    for address in addresses:
+        sock = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM)
+        sock.setblocking(False)
+        # Body and dot are two small writes: with Nagle's algorithm the dot waits 40 ms for an acknowledgement.
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        try:
+            async with asyncio.timeout(timeout / len(addresses)):
+                await loop.sock_connect(sock, (address, port))
+        except OSError as error:
+            sock.close()
+            failure = error
+        except BaseException:
+            sock.close()
+            raise
+        else:
+            return sock
+    raise failure
+
+
+def _client(account: Account, sock: socket.socket, timeouts: Timeouts, local_hostname: str | None) -> SMTP:
+    mode = account.tls_mode
+    # Opportunistic encryption that insisted on a certificate would only drive people to send in clear.
+    verify = account.tls_verify and (mode is not TlsMode.OPPORTUNISTIC or account.tls_ca is not None)
+    return SMTP(
+        hostname=account.host,
+        sock=sock,
+        use_tls=mode is TlsMode.IMPLICIT,
+        start_tls=False,
+        tls_context=None if mode is TlsMode.NONE else _tls_context(verify, account.tls_ca),
+        local_hostname=local_hostname or _own_name(sock),
+        timeout=timeouts.command,
+    )
+
+
+@lru_cache(maxsize=64)
+def _tls_context(verify: bool, authorities: str | None) -> ssl.SSLContext:
+    """Cached: loading the system's authorities costs tens of milliseconds. `authorities` is PEM text."""
+    context = ssl.create_default_context(cadata=authorities)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if not verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def _own_name(sock: socket.socket) -> str:
+    """The host's full name if it has one, else an address literal (RFC 5321 §4.1.4); never asks the DNS."""
+    name = socket.gethostname()
+    if "." in name and name.isascii():
+        return name
+    address = sock.getsockname()[0]
+    return f"[IPv6:{address}]" if ":" in address else f"[{address}]"
+
+
+def _capabilities(extensions: dict[str, str]) -> Capabilities:
+    limit = 0
+    with suppress(ValueError):
+        limit = int(extensions.get("size", ""))
+    return Capabilities(
+        pipelining="pipelining" in extensions,
+        eightbit="8bitmime" in extensions,
+        smtputf8="smtputf8" in extensions,
+        size_parameter="size" in extensions,
+        size=limit if limit > 0 else None,
+    )
+
+
+def _trouble(stage: Stage, error: SMTPException | OSError) -> AccountTrouble:
+    if isinstance(error, SMTPResponseException):
+        text = error.message.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+        reply = make_reply(error.code, text.replace("\n", " "))
+        return judge_connection(stage, reply)
+    if isinstance(error, ssl.SSLError) or isinstance(error.__cause__, ssl.SSLError):
+        return AccountTrouble(Trouble.TLS, f"no TLS connection: {error}")
+    if isinstance(error, OSError):
+        return AccountTrouble(Trouble.NETWORK, f"{stage}: {error}")
+    kind = {Stage.AUTH: Trouble.AUTH, Stage.TLS: Trouble.TLS}.get(stage, Trouble.PROTOCOL)
+    return AccountTrouble(kind, str(error))
