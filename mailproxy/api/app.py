@@ -1,0 +1,72 @@
+"""The API: one table of routes, from which the application is built."""
+
+from starlette.routing import Router
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from mailproxy.api import accounts, commands, messages, service, submission, tenants
+from mailproxy.api.auth import Access, Authenticator, FailedAuth
+from mailproxy.api.bounds import BodyBounds, Bounds
+from mailproxy.api.exchange import Exchange
+from mailproxy.api.intake import Intake
+from mailproxy.api.refusals import Refusal
+from mailproxy.api.routing import Instance, Route, Services, starlette_routes
+from mailproxy.config import Settings
+from mailproxy.store import Store
+
+_OPEN, _ANY, _BOTH, _ADMIN = Access.PUBLIC, Access.ANY_TOKEN, Access.TENANT_OR_ADMIN, Access.ADMIN
+
+ROUTES: tuple[Route, ...] = (
+    Route("GET", "/health", service.health, _OPEN, "The process answers."),
+    Route("GET", "/livez", service.livez, _OPEN, "The process answers."),
+    Route("GET", "/readyz", service.readyz, _OPEN, "Mail can be accepted."),
+    Route("GET", "/status", service.status, _ANY, "The queue and its processes in short."),
+    Route("GET", "/metrics", service.show_metrics, Access.METRICS, "Prometheus' text format."),
+    Route(
+        "POST", "/commands/add-messages", submission.add_messages, _BOTH, "What was queued, what not and why."
+    ),
+    Route("POST", "/commands/run-now", commands.run_now, _BOTH, "Dispatch and reports were woken."),
+    Route("POST", "/commands/suspend", commands.suspend, _BOTH, "What is suspended now."),
+    Route("POST", "/commands/activate", commands.activate, _BOTH, "What is still suspended."),
+    Route(
+        "POST", "/commands/delete-messages", commands.delete_messages, _BOTH, "What was removed, what not."
+    ),
+    Route("POST", "/commands/cleanup-messages", commands.cleanup_messages, _BOTH, "How many were removed."),
+    Route("POST", "/tenant", tenants.put, _ADMIN, "Stored; a new tenant's key is shown this once."),
+    Route("GET", "/tenants", tenants.listing, _ADMIN, "A page of tenants by id."),
+    Route("GET", "/tenant/{id}", tenants.show, _BOTH, "The tenant."),
+    Route("PUT", "/tenant/{id}", tenants.change, _BOTH, "Changed as given."),
+    Route("DELETE", "/tenant/{id}", tenants.delete, _ADMIN, "Gone with its accounts and messages."),
+    Route("POST", "/tenant/{id}/api-key", tenants.make_key, _ADMIN, "The new key, shown this once."),
+    Route(
+        "DELETE", "/tenant/{id}/api-key", tenants.revoke_key, _ADMIN, "No key of the tenant works any more."
+    ),
+    Route("POST", "/account", accounts.put, _BOTH, "Stored."),
+    Route("GET", "/accounts", accounts.listing, _BOTH, "A page of accounts by id."),
+    Route("GET", "/account/{id}", accounts.show, _BOTH, "The account."),
+    Route("PATCH", "/account/{id}", accounts.change, _BOTH, "Changed as given."),
+    Route("DELETE", "/account/{id}", accounts.delete, _BOTH, "Gone with its messages."),
+    Route("POST", "/account/{id}/reset", accounts.reset, _BOTH, "Its breaker is closed."),
+    Route("GET", "/messages", messages.listing, _BOTH, "A page of messages."),
+    Route("GET", "/messages/{id:path}/events", messages.events, _BOTH, "What happened to the message."),
+    Route("POST", "/messages/{id:path}/cancel", messages.cancel, _BOTH, "It will not be sent."),
+    Route("GET", "/messages/{id:path}", messages.show, _BOTH, "The message."),
+)
+
+
+def build(settings: Settings, store: Store, *, node: str = "", bounds: Bounds | None = None) -> ASGIApp:
+    """The application on an open store, which stays the caller's to close."""
+    services = Services(
+        settings=settings,
+        store=store,
+        node=node,
+        authenticator=Authenticator(settings, store.directory),
+        intake=Intake(settings, store.queue),
+        failed_auth=FailedAuth(),
+        instance=Instance(store.fleet),
+    )
+    router = Router(starlette_routes(ROUTES, services), redirect_slashes=False, default=_not_found)
+    return BodyBounds(Exchange(router), bounds or Bounds(settings.max_body_mb * 1024 * 1024))
+
+
+async def _not_found(scope: Scope, receive: Receive, send: Send) -> None:
+    raise Refusal(404, "Not Found", "not_found")

@@ -1,0 +1,199 @@
+"""The route table's machinery: every route says who may use it, and gets its input already decoded."""
+
+import inspect
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+from starlette.datastructures import Headers, QueryParams
+from starlette.routing import Route as StarletteRoute
+from starlette.types import Receive, Scope, Send
+
+from mailproxy.api import refusals, strictjson
+from mailproxy.api.answers import Answer, Json, retry_after
+from mailproxy.api.auth import Access, Authenticator, Caller, FailedAuth
+from mailproxy.api.exchange import ROUTE
+from mailproxy.api.intake import Intake
+from mailproxy.api.refusals import Refusal
+from mailproxy.api.wire import Form
+from mailproxy.config import Settings
+from mailproxy.model import TenantPk
+from mailproxy.store import Fleet, Store
+
+F = TypeVar("F", bound=Form)
+
+
+class Instance:
+    """The instance's random bits, which never change, read once."""
+
+    def __init__(self, fleet: Fleet) -> None:
+        self._fleet = fleet
+        self._bits: int | None = None
+
+    async def bits(self) -> int:
+        if self._bits is None:
+            self._bits = await self._fleet.instance()
+        return self._bits
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What endpoints work with."""
+
+    settings: Settings
+    store: Store
+    node: str
+    authenticator: Authenticator
+    intake: Intake
+    failed_auth: FailedAuth
+    instance: Instance
+
+
+class Call:
+    """One authenticated request."""
+
+    def __init__(self, services: Services, scope: Scope, receive: Receive, caller: Caller) -> None:
+        self.services = services
+        self.caller = caller
+        self.path: dict[str, str] = scope["path_params"]
+        self.warnings: list[str] = []
+        self._scope = scope
+        self._receive = receive
+
+    @property
+    def store(self) -> Store:
+        return self.services.store
+
+    async def tenant(self, tenant_id: str | None) -> TenantPk | None:
+        """The tenant the call is about; None when the admin names one that does not exist.
+
+        Raises Refusal: 401 for another tenant's key, 422 or 400 when the admin names none.
+        """
+        own = self.caller.own(tenant_id)
+        if own is not None:
+            return own
+        if tenant_id is None:
+            raise refusals.schema_fault("query", "tenant_id")
+        if tenant_id == "":
+            raise Refusal(400, "tenant_id is required", "tenant_id_required")
+        found = await self.store.directory.tenant(tenant_id)
+        return found.pk if found else None
+
+    async def json(self) -> tuple[bytes, Any]:
+        """The body and its value."""
+        body = await self._body()
+        kind = Headers(scope=self._scope).get("content-type", "application/json")
+        kind = kind.partition(";")[0].strip().lower()
+        if kind != "application/json" and not kind.endswith("+json"):
+            raise Refusal(415, "Send application/json", "unsupported_media_type")
+        return body, strictjson.read(body)
+
+    async def _body(self) -> bytes:
+        chunks = []
+        while True:
+            message = await self._receive()
+            if message["type"] == "http.disconnect":
+                raise Refusal(400, "The client went away", "disconnected")
+            chunks.append(message.get("body", b""))
+            if not message.get("more_body"):
+                return b"".join(chunks)
+
+    def query(self, model: type[F]) -> F:
+        given = dict(QueryParams(self._scope["query_string"]))
+        if any("\0" in text for text in given.values()):
+            raise Refusal(400, "The query holds NUL", "invalid_text")
+        return _decoded(model, given, "query")[0]
+
+    async def body(self, model: type[F], *, optional: bool = False) -> F:
+        """The decoded body; its unknown fields become warnings."""
+        if optional and Headers(scope=self._scope).get("content-length", "0") == "0":
+            return _decoded(model, {}, "body")[0]
+        body, given = await self.json()
+        if where := strictjson.unstorable(body, given):
+            raise Refusal(400, f"{where} holds NUL or half of a surrogate pair", "invalid_text")
+        form, self.warnings = _decoded(model, given, "body")
+        return form
+
+
+def _decoded(model: type[F], given: Any, place: str) -> tuple[F, list[str]]:
+    try:
+        return model.decode(given)
+    except ValidationError as error:
+        raise refusals.invalid(error, place) from None
+
+
+Endpoint = Callable[..., Awaitable[Answer]]
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One entry of the route table. The endpoint takes the call, and a `query` and a `body` form if it has
+    parameters of these names; their annotations are the models."""
+
+    method: str
+    path: str
+    endpoint: Endpoint
+    access: Access
+    answers: str
+
+    @property
+    def template(self) -> str:
+        """The path as documents and metrics show it."""
+        return self.path.replace(":path}", "}")
+
+    def forms(self) -> dict[str, type[Form]]:
+        parameters = inspect.signature(self.endpoint).parameters
+        return {name: parameters[name].annotation for name in ("query", "body") if name in parameters}
+
+
+def starlette_routes(table: Sequence[Route], services: Services) -> list[StarletteRoute]:
+    """One Starlette route for each path, in the table's order."""
+    paths: dict[str, list[Route]] = {}
+    for route in table:
+        paths.setdefault(route.path, []).append(route)
+    return [StarletteRoute(path, _Resource(services, routes)) for path, routes in paths.items()]
+
+
+class _Resource:
+    """All methods of one path."""
+
+    def __init__(self, services: Services, routes: Sequence[Route]) -> None:
+        self._services = services
+        self._routes = {route.method: (route, route.forms()) for route in routes}
+        if "GET" in self._routes:
+            self._routes["HEAD"] = self._routes["GET"]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["method"] not in self._routes:
+            allowed = {"Allow": ", ".join(sorted(self._routes))}
+            raise Refusal(405, "Method Not Allowed", "method_not_allowed", allowed)
+        route, forms = self._routes[scope["method"]]
+        scope[ROUTE] = route.template
+        call = Call(self._services, scope, receive, await self._authenticate(route, scope))
+        if any(map(strictjson.UNSTORABLE.search, call.path.values())):
+            raise Refusal(404, "Not Found", "not_found")
+        given = {}
+        if "query" in forms:
+            given["query"] = call.query(forms["query"])
+        if "body" in forms:
+            given["body"] = await call.body(forms["body"])
+        answer = await route.endpoint(call, **given)
+        if isinstance(answer, dict):
+            if call.warnings:
+                answer["warnings"] = call.warnings
+            answer = Json(answer)
+        await answer(scope, receive, send)
+
+    async def _authenticate(self, route: Route, scope: Scope) -> Caller:
+        try:
+            return await self._services.authenticator.caller(route.access, scope["headers"])
+        except Refusal as refusal:
+            if refusal.status == 401:
+                client = scope.get("client") or ("",)
+                delay = self._services.failed_auth.note(client[0], time.monotonic())
+                if delay is not None:
+                    detail = "Too many refused tokens from this address"
+                    raise Refusal(429, detail, "too_many_failures", retry_after(delay)) from None
+            raise

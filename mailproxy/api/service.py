@@ -1,0 +1,72 @@
+"""The service about itself: probes, status and metrics."""
+
+from collections import Counter
+from typing import Any
+
+from starlette.responses import Response
+
+from mailproxy import __version__, metrics
+from mailproxy.api.answers import Answer, Json, present
+from mailproxy.api.routing import Call
+from mailproxy.api.wire import ReadyQuery
+from mailproxy.errors import StorageUnavailable
+
+
+async def health(call: Call) -> Answer:
+    return {"ok": True, "status": "ok", "version": __version__}
+
+
+async def livez(call: Call) -> Answer:
+    return {"ok": True}
+
+
+async def readyz(call: Call, query: ReadyQuery) -> Answer:
+    """200 when mail can be accepted, else 503; `?verbose` names each check and its reason."""
+    checks = {"storage": await _storage_problem(call), "disk": call.services.intake.disk_problem}
+    is_ready = not any(checks.values())
+    answer: dict[str, Any] = {"ok": is_ready, "status": "ready" if is_ready else "not ready"}
+    if query.verbose is not None:
+        answer["checks"] = {
+            name: present({"ok": problem is None, "reason": problem}) for name, problem in checks.items()
+        }
+    return Json(answer, 200 if is_ready else 503)
+
+
+async def _storage_problem(call: Call) -> str | None:
+    try:
+        await call.store.fleet.check()
+    except StorageUnavailable as problem:
+        return problem.detail
+    return None
+
+
+async def status(call: Call) -> Answer:
+    overview = await call.store.fleet.overview()
+    roles = Counter(process.role for process in await call.store.fleet.processes())
+    return present(
+        {
+            "ok": True,
+            "active": overview.active,
+            "scheduler_active": overview.active,
+            "pending": overview.pending,
+            "oldest_pending_age": overview.oldest_pending_age,
+            "processes": dict(sorted(roles.items())),
+            "version": __version__,
+            "node": call.services.node,
+        }
+    )
+
+
+async def show_metrics(call: Call) -> Answer:
+    """What processes counted, and gauges from the database unless it is away."""
+    fleet = call.store.fleet
+    try:
+        snapshot = metrics.Snapshot(
+            await fleet.overview(),
+            await fleet.depths(),
+            await fleet.account_gauges(),
+            await fleet.processes(),
+        )
+    except StorageUnavailable:
+        snapshot = None
+    return Response(metrics.exposition(snapshot), media_type=metrics.CONTENT_TYPE)

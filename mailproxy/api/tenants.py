@@ -1,0 +1,153 @@
+"""Tenants and their API keys."""
+
+import json
+from dataclasses import replace
+from typing import Any
+
+from mailproxy import tokens
+from mailproxy.api import paging, refusals
+from mailproxy.api.answers import Answer, present, seconds
+from mailproxy.api.refusals import Refusal
+from mailproxy.api.routing import Call
+from mailproxy.api.wire import ClientAuthForm, KeyForm, RateLimits, TenantChange, TenantForm, TenantsQuery
+from mailproxy.records import ClientAuth, Tenant, TenantWrite
+
+_OPERATORS = ("rate_limits", "active")
+_PLAIN = ("name", "client_base_url", "client_sync_path", "client_attachment_path")
+
+
+async def put(call: Call, body: TenantForm) -> Answer:
+    """Create or replace; what is not given becomes empty, as in the reference."""
+    stored = await call.store.directory.tenant(body.id)
+    write = _changed(TenantWrite(id=body.id, client_auth=ClientAuth()), body, stored)
+    key = tokens.new_key()
+    is_new = await call.store.directory.put_tenant(write, key.hash, key.key_id)
+    return present({"ok": True, "api_key": key.token if is_new else None})
+
+
+async def change(call: Call, body: TenantChange) -> Answer:
+    stored = await _stored(call)
+    if not call.caller.is_admin and (given := sorted(body.model_fields_set.intersection(_OPERATORS))):
+        raise Refusal(403, f"Only the admin may change {' and '.join(given)}", "admin_required")
+    write = _changed(_as_write(stored), body, stored)
+    await call.store.directory.put_tenant(write, None, None)
+    return {"ok": True}
+
+
+async def show(call: Call) -> Answer:
+    return _info(await _stored(call))
+
+
+async def listing(call: Call, query: TenantsQuery) -> Answer:
+    found = await call.store.directory.tenants(
+        active_only=query.active_only, after=paging.decode(query.cursor), limit=query.limit + 1
+    )
+    shown, more = paging.page(found, query.limit, lambda tenant: tenant.id)
+    return {"ok": True, "tenants": [_info(tenant) for tenant in shown], **more}
+
+
+async def delete(call: Call) -> Answer:
+    if not await call.store.directory.delete_tenant(call.path["id"]):
+        raise refusals.missing("Tenant", call.path["id"])
+    return {"ok": True}
+
+
+async def make_key(call: Call) -> Answer:
+    """A new key; without a body the former one ends at once."""
+    wanted = await call.body(KeyForm, optional=True)
+    key = tokens.new_key()
+    made = await call.store.directory.put_key(
+        call.path["id"],
+        key.hash,
+        key.key_id,
+        expires_at=wanted.expires_at,
+        keep_previous=wanted.keep_previous,
+    )
+    if not made:
+        raise refusals.missing("Tenant", call.path["id"])
+    return {"ok": True, "api_key": key.token}
+
+
+async def revoke_key(call: Call) -> Answer:
+    if not await call.store.directory.revoke_keys(call.path["id"]):
+        raise refusals.missing("Tenant", call.path["id"])
+    return {"ok": True}
+
+
+async def _stored(call: Call) -> Tenant:
+    tenant_id = call.path["id"]
+    call.caller.own(tenant_id)
+    stored = await call.store.directory.tenant(tenant_id)
+    if stored is None:
+        raise refusals.missing("Tenant", tenant_id)
+    return stored
+
+
+def _changed(write: TenantWrite, form: TenantChange, stored: Tenant | None) -> TenantWrite:
+    """`write` with what the form gives; a secret that is not given stays while the method does."""
+    given: dict[str, Any] = {name: getattr(form, name) for name in form.model_fields_set - {"id"}}
+    if form.client_auth is not None:
+        given["client_auth"] = _auth(form.client_auth, stored.client_auth if stored else ClientAuth())
+    if form.rate_limits is not None:
+        given.update(_limits(form.rate_limits))
+    if form.large_file_config is not None:
+        given["large_file_config"] = json.dumps(form.large_file_config)
+    return replace(write, **given)
+
+
+def _auth(form: ClientAuthForm, stored: ClientAuth) -> ClientAuth:
+    kept = stored if stored.method == form.method else ClientAuth()
+    return ClientAuth(
+        method=form.method,
+        token=form.token.get_secret_value() if form.token else kept.token,
+        user=form.user or kept.user,
+        password=form.password.get_secret_value() if form.password else kept.password,
+    )
+
+
+def _limits(form: RateLimits) -> dict[str, Any]:
+    return {
+        "rate_limits": json.dumps(form.model_dump(exclude_none=True)),
+        "hourly_limit": form.hourly,
+        "daily_limit": form.daily,
+    }
+
+
+def _as_write(stored: Tenant) -> TenantWrite:
+    limits = json.loads(stored.rate_limits or "{}")
+    return TenantWrite(
+        id=stored.id,
+        **{name: getattr(stored, name) for name in _PLAIN},
+        rate_limits=stored.rate_limits,
+        large_file_config=stored.large_file_config,
+        report_strict=stored.report_strict,
+        report_format=stored.report_format,
+        active=stored.active,
+        hourly_limit=limits.get("hourly"),
+        daily_limit=limits.get("daily"),
+    )
+
+
+def _info(tenant: Tenant) -> dict[str, Any]:
+    auth = tenant.client_auth
+    return present(
+        {
+            "id": tenant.id,
+            **{name: getattr(tenant, name) for name in _PLAIN},
+            "client_auth": present(
+                {
+                    "method": auth.method,
+                    "user": auth.user,
+                    "token_set": auth.token is not None or None,
+                    "password_set": auth.password is not None or None,
+                }
+            ),
+            "rate_limits": json.loads(tenant.rate_limits) if tenant.rate_limits else None,
+            "large_file_config": json.loads(tenant.large_file_config) if tenant.large_file_config else None,
+            "report_strict": tenant.report_strict,
+            "report_format": tenant.report_format,
+            "active": tenant.active,
+            "created_at": seconds(tenant.created_at),
+            "updated_at": seconds(tenant.updated_at),
+        }
+    )

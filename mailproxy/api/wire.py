@@ -1,0 +1,225 @@
+"""Requests about tenants, accounts and the service as they arrive; untyped data ends here."""
+
+import difflib
+import ipaddress
+import re
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
+
+from mailproxy.model import OnUnknownOutcome, Priority, State
+
+LATEST = 253402300799.0
+_HOST_LABELS = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)(\.(?!-)[A-Za-z0-9_-]{1,63}(?<!-))*\.?")
+_MAX_WARNINGS = 20
+
+
+def moment(value: Any) -> float:
+    """Unix seconds from a number, numeric text or RFC 3339 text; ValueError for anything else."""
+    if isinstance(value, str):
+        try:
+            value = float(value)
+        except ValueError:
+            value = _rfc3339(value)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError("must be Unix seconds or an RFC 3339 time")
+    if not 0 <= value <= LATEST:
+        hint = ": are these milliseconds?" if LATEST < value < LATEST * 1000 else ""
+        raise ValueError(f"must be Unix seconds between 0 and the year 9999{hint}")
+    return float(value)
+
+
+def _rfc3339(text: str) -> float:
+    try:
+        parsed = datetime.fromisoformat(text)
+    except ValueError:
+        raise ValueError("must be Unix seconds or an RFC 3339 time") from None
+    if parsed.tzinfo is None:
+        raise ValueError("must have a zone, as in 2030-01-31T12:00:00Z")
+    return parsed.timestamp()
+
+
+def priority(value: Any) -> Priority:
+    """A word, a number or numeric text; numbers are clamped to 0…3 (REFERENCE §6)."""
+    if isinstance(value, str):
+        word = value.strip()
+        if word.upper() in Priority.__members__:
+            return Priority[word.upper()]
+        value = int(word) if re.fullmatch(r"[+-]?[0-9]{1,9}", word) else None
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise ValueError("must be 0 to 3 or immediate, high, medium or low")
+    return Priority(min(max(value, 0), 3))
+
+
+def unknown_fields(given: Iterable[str], known: Iterable[str], where: str = "") -> list[str]:
+    """One warning for each name that is not known, with the nearest that is."""
+    names = sorted(known)
+    found = []
+    for name in sorted(set(given).difference(names))[:_MAX_WARNINGS]:
+        nearest = difflib.get_close_matches(name[:64], names, n=1)
+        hint = f"; did you mean '{nearest[0]}'?" if nearest else ""
+        found.append(f"{where}unknown field {name[:64]!r} ignored{hint}")
+    return found
+
+
+def _host(value: str) -> str:
+    try:
+        ipaddress.ip_address(value)
+    except ValueError:
+        if len(value) > 253 or not _HOST_LABELS.fullmatch(value.encode("idna").decode()):
+            raise ValueError("must be a host name or an address, without scheme, port or path") from None
+    return value
+
+
+def _web_address(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme not in ("http", "https") or not parts.hostname or len(value) > 2048:
+        raise ValueError("must be an http:// or https:// address")
+    if parts.username is not None or parts.fragment or re.search(r"[\x00-\x20\x7f\\]", value):
+        raise ValueError("must have no credentials, fragment, spaces or control characters")
+    _ = parts.port
+    return value
+
+
+def _path(value: str) -> str:
+    if len(value) > 1024 or re.search(r"[\x00-\x20\x7f\\#]", value):
+        raise ValueError("must be a path without spaces, control characters or fragment")
+    return value
+
+
+Identifier = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
+BatchCode = Annotated[str, Field(pattern=r"^[A-Za-z0-9._:-]{1,64}$")]
+Moment = Annotated[float, BeforeValidator(moment)]
+Line = Annotated[str, Field(max_length=512, pattern=r"^[^\x00-\x1f\x7f]*$")]
+Secret = Annotated[SecretStr, Field(max_length=4096)]
+Host = Annotated[str, Field(max_length=255), AfterValidator(_host)]
+WebAddress = Annotated[str, AfterValidator(_web_address)]
+WebPath = Annotated[str, AfterValidator(_path)]
+Limit = Annotated[int, Field(ge=0, le=2_000_000_000)]
+Delay = Annotated[float, Field(ge=0, le=30 * 86400)]
+
+
+class Form(BaseModel):
+    """A request body or query. Nulls count as not given, as in the reference."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True, allow_inf_nan=False)
+
+    @classmethod
+    def decode(cls, given: Any) -> tuple[Self, list[str]]:
+        """The form in `given` and a warning for each unknown field; raises pydantic's ValidationError."""
+        if not isinstance(given, Mapping):
+            return cls.model_validate(given), []
+        known = {name: value for name, value in given.items() if value is not None}
+        return cls.model_validate(known), unknown_fields(given, cls.model_fields)
+
+
+class ClientAuthForm(Form):
+    method: Literal["none", "bearer", "basic"] = "none"
+    token: Secret | None = None
+    user: Line | None = None
+    password: Secret | None = None
+
+
+class RateLimits(Form):
+    hourly: Limit | None = None
+    daily: Limit | None = None
+
+
+class TenantChange(Form):
+    """PUT: only what is given changes."""
+
+    name: Line | None = None
+    client_auth: ClientAuthForm | None = None
+    client_base_url: WebAddress | None = None
+    client_sync_path: WebPath | None = None
+    client_attachment_path: WebPath | None = None
+    rate_limits: RateLimits | None = None
+    large_file_config: dict[str, Any] | None = None
+    report_strict: bool = False
+    report_format: Literal["item", "event"] = "item"
+    active: bool = True
+
+
+class TenantForm(TenantChange):
+    id: Identifier
+
+
+class KeyForm(Form):
+    expires_at: Moment | None = None
+    keep_previous: Annotated[float, Field(ge=0, le=30 * 86400)] = 0.0
+
+
+class AccountChange(Form):
+    """PATCH: only what is given changes."""
+
+    tenant_id: Identifier | None = None
+    host: Host | None = None
+    port: Annotated[int, Field(ge=1, le=65535)] | None = None
+    user: Line | None = None
+    password: Secret | None = None
+    use_tls: bool | None = None
+    tls_verify: bool = True
+    tls_ca: Annotated[str, Field(max_length=65536)] | None = None
+    ttl: Annotated[int, Field(ge=1, le=86400)] = 300
+    batch_size: Annotated[int, Field(ge=1, le=10000)] | None = None
+    max_retries: Annotated[int, Field(ge=0, le=100)] | None = None
+    retry_delays: Annotated[tuple[Delay, ...], Field(min_length=1, max_length=100)] | None = None
+    on_unknown_outcome: OnUnknownOutcome = OnUnknownOutcome.RETRY
+    limit_per_minute: Limit | None = None
+    limit_per_hour: Limit | None = None
+    limit_per_day: Limit | None = None
+    limit_behavior: Literal["defer", "reject"] = "defer"
+
+
+class AccountForm(AccountChange):
+    id: Identifier
+    host: Host
+    port: Annotated[int, Field(ge=1, le=65535)]
+
+
+class DeleteMessages(Form):
+    ids: Annotated[list[str], Field(max_length=100_000)] = []
+
+
+class CleanupMessages(Form):
+    older_than_seconds: Annotated[float, Field(ge=0)] | None = None
+
+
+class TenantQuery(Form):
+    tenant_id: str | None = None
+
+
+class BatchQuery(TenantQuery):
+    batch_code: BatchCode | None = None
+
+
+class PageQuery(TenantQuery):
+    limit: Annotated[int, Field(ge=1, le=500)] = 500
+    cursor: str | None = None
+
+
+class TenantsQuery(PageQuery):
+    active_only: bool = False
+
+
+class MessagesQuery(TenantQuery):
+    limit: Annotated[int, Field(ge=1, le=5000)] = 1000
+    cursor: str | None = None
+    active_only: bool = False
+    status: State | None = None
+    account_id: str | None = None
+    batch_code: str | None = None
+    since: Moment | None = None
+    until: Moment | None = None
+    q: Annotated[str, Field(max_length=200)] | None = None
+    include_payload: bool = True
+    include_history: bool = False
+
+
+class ReadyQuery(Form):
+    verbose: str | None = None

@@ -1,0 +1,261 @@
+"""The body of add-messages as it arrives: every message becomes a draft with all its faults."""
+
+import binascii
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal, TypedDict
+
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+
+from mailproxy import address, mime, payload
+from mailproxy.api import refusals, wire
+from mailproxy.mime import Fault
+from mailproxy.model import Instant, Priority, Seconds
+
+_BATCH_CODE = re.compile(r"[A-Za-z0-9._:-]{1,64}")
+_SPACES = re.compile(r"[ \t\r\n]+")
+_URL = re.compile(r"https?://", re.IGNORECASE)
+
+Text = Annotated[str, Field(strict=True)]
+
+
+class AttachmentFields(TypedDict, total=False):
+    __pydantic_config__ = ConfigDict(extra="forbid")  # type: ignore[misc]  # read by pydantic, no key
+
+    filename: Annotated[Text, Field(min_length=1, max_length=255)]
+    storage_path: Annotated[Text, Field(min_length=1)]
+    mime_type: Text
+    fetch_mode: Literal["endpoint", "http_url", "base64", "filesystem"]
+    content_md5: Annotated[Text, Field(pattern=r"^[0-9a-fA-F]{32}$")]
+    auth: dict[str, Any]
+    content_id: Text
+    inline: bool
+
+
+MessageFields = TypedDict(
+    "MessageFields",
+    {
+        "id": Text,
+        "tenant_id": Text,
+        "account_id": Text,
+        "from": Text,
+        "from_addr": Text,
+        "to": Text | list[Text],
+        "cc": Text | list[Text],
+        "bcc": Text | list[Text],
+        "reply_to": Text,
+        "return_path": Text,
+        "message_id": Text,
+        "subject": Text,
+        "body": Text,
+        "body_text": Text,
+        "body_html": Text,
+        "content_type": Text,
+        "headers": dict[str, Any],
+        "attachments": list[AttachmentFields],
+        "priority": Any,
+        "batch_code": Annotated[Text, Field(max_length=64)],
+        "deferred_ts": Any,
+        "expires_at": Any,
+        "max_age": Annotated[float, Field(gt=0, le=366 * 86400)],
+    },
+    total=False,
+)
+
+_MESSAGES: TypeAdapter[list[MessageFields]] = TypeAdapter(
+    list[MessageFields], config=ConfigDict(hide_input_in_errors=True, allow_inf_nan=False)
+)
+_KNOWN = frozenset(MessageFields.__annotations__)
+_CALL = ("messages", "default_priority")
+_ADDRESSES = ("to", "cc", "bcc")
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """One message as decoded; sendable when it has no faults."""
+
+    client_id: str
+    tenant_id: str | None
+    account_id: str | None
+    priority: Priority
+    batch_code: str | None
+    due_at: Instant | None
+    expires_at: Instant | None
+    max_age: Seconds | None
+    payload: str = field(repr=False)
+    faults: tuple[Fault, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A call whose schema is right; its messages are drafted one by one, so that others get their turn."""
+
+    messages: Sequence[MessageFields]
+    default_priority: Priority | None
+    warnings: tuple[str, ...]
+
+
+def decode(body: Any) -> Call:
+    """The call in `body`; schema faults refuse the whole of it with 422."""
+    if not isinstance(body, dict):
+        raise refusals.schema_fault("body", "messages", "The body must be an object", "dict_type")
+    if "messages" not in body:
+        raise refusals.schema_fault("body", "messages")
+    given = body["messages"]
+    if isinstance(given, list):
+        given = [_without_nulls(message) for message in given]
+    try:
+        messages = _MESSAGES.validate_python(given)
+    except ValidationError as error:
+        raise refusals.invalid(error, "body", "messages") from None
+    return Call(messages, _default_priority(body), _warnings(body, given))
+
+
+def _default_priority(body: Mapping[str, Any]) -> Priority | None:
+    given = body.get("default_priority")
+    if given is None:
+        return None
+    try:
+        return wire.priority(given)
+    except ValueError as error:
+        raise refusals.schema_fault("body", "default_priority", str(error), "value_error") from None
+
+
+def _without_nulls(message: Any) -> Any:
+    if not isinstance(message, dict):
+        return message
+    if None in message.values():
+        message = {name: value for name, value in message.items() if value is not None}
+    parts = message.get("attachments")
+    if isinstance(parts, list):
+        cleaned = [
+            {name: value for name, value in part.items() if value is not None}
+            if isinstance(part, dict)
+            else part
+            for part in parts
+        ]
+        message = {**message, "attachments": cleaned}
+    return message
+
+
+def _warnings(body: Mapping[str, Any], messages: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+    unknown: set[str] = set()
+    for message in messages:
+        if not message.keys() <= _KNOWN:
+            unknown.update(message.keys() - _KNOWN)
+    return (*wire.unknown_fields(body, _CALL), *wire.unknown_fields(unknown, _KNOWN, "messages: "))
+
+
+def draft(fields: MessageFields, default: Priority) -> Draft:
+    """One message with its payload and every fault that shows without I/O."""
+    faults: list[Fault] = []
+    content = _normalised(fields, faults)
+    level = _converted(fields, "priority", wire.priority, "invalid_priority", faults)
+    if level is not None:
+        content["priority"] = int(level)
+    due_at = _converted(fields, "deferred_ts", wire.moment, "invalid_time", faults)
+    expires_at = _converted(fields, "expires_at", wire.moment, "invalid_time", faults)
+    batch_code = fields.get("batch_code")
+    if batch_code is not None and not _BATCH_CODE.fullmatch(batch_code):
+        faults.append(Fault("batch_code", "invalid_batch_code", "is 1 to 64 of A-Z a-z 0-9 . _ : -"))
+        batch_code = None
+    if not any(fault.code.startswith(("attachment", "invalid_base64")) for fault in faults):
+        missing = {fault.field for fault in faults if fault.code.startswith("missing_")}
+        found = mime.check(payload.content_of(content))
+        faults += (fault for fault in found if fault.field not in missing)
+    return Draft(
+        client_id=fields.get("id", ""),
+        tenant_id=fields.get("tenant_id"),
+        account_id=fields.get("account_id"),
+        priority=default if level is None else level,
+        batch_code=batch_code,
+        due_at=due_at,
+        expires_at=expires_at,
+        max_age=fields.get("max_age"),
+        payload=payload.encode(content),
+        faults=tuple(faults),
+    )
+
+
+def _normalised(fields: MessageFields, faults: list[Fault]) -> dict[str, Any]:
+    """The fields as they are stored; what is missing or has no stored form goes to `faults`."""
+    content: dict[str, Any] = dict(fields)
+    author = content.pop("from_addr", None)
+    content.setdefault("from", author or "")
+    for name in _ADDRESSES:
+        if isinstance(content.get(name), str):
+            content[name] = list(address.split_list(content[name]))
+    for name in ("id", "from", "to", "subject"):
+        if not content.get(name):
+            faults.append(Fault(name, f"missing_{name}", ""))
+    if content.get("content_type", "plain") not in ("plain", "html"):
+        faults.append(Fault("content_type", "invalid_content_type", "is plain or html"))
+    if "headers" in content:
+        content["headers"] = _header_texts(content["headers"], faults)
+    if "attachments" in content:
+        content["attachments"] = [
+            _attachment(number, part, faults) for number, part in enumerate(content["attachments"])
+        ]
+    return content
+
+
+def _header_texts(given: Mapping[str, Any], faults: list[Fault]) -> dict[str, str]:
+    texts = {}
+    for name, value in given.items():
+        if isinstance(value, dict | list):
+            faults.append(
+                Fault(f"headers.{name[:76]}", "invalid_header_value", "is text, a number or a boolean")
+            )
+        elif value is not None:
+            texts[name] = str(value)
+    return texts
+
+
+def _attachment(number: int, part: AttachmentFields, faults: list[Fault]) -> dict[str, Any]:
+    where = f"attachments[{number}]"
+    stored: dict[str, Any] = dict(part)
+    for name in ("filename", "storage_path"):
+        if name not in stored:
+            faults.append(Fault(f"{where}.{name}", "attachment_incomplete", "is required"))
+            return stored
+    path = stored["storage_path"]
+    mode = stored.get("fetch_mode") or _mode(path)
+    if mode != "base64":
+        detail = f"attachments of mode {mode} cannot be fetched by this version; send the content as base64"
+        faults.append(Fault(where, "attachment_mode_unsupported", detail))
+        return stored
+    try:
+        stored["storage_path"] = _clean_base64(path)
+    except ValueError:
+        faults.append(Fault(f"{where}.storage_path", "invalid_base64", "is not base64 (RFC 4648 §4)"))
+    stored["fetch_mode"] = mode
+    return stored
+
+
+def _mode(path: str) -> str:
+    if path.startswith("base64:"):
+        return "base64"
+    if _URL.match(path):
+        return "http_url"
+    return "filesystem" if path.startswith("/") else "endpoint"
+
+
+def _clean_base64(text: str) -> str:
+    """The content without prefix and white space, padding completed; ValueError for anything else."""
+    bare = _SPACES.sub("", text.removeprefix("base64:"))
+    bare = bare.rstrip("=")
+    bare += "=" * (-len(bare) % 4)
+    binascii.a2b_base64(bare, strict_mode=True)
+    return bare
+
+
+def _converted(fields: Mapping[str, Any], name: str, convert: Any, code: str, faults: list[Fault]) -> Any:
+    given = fields.get(name)
+    if given is None:
+        return None
+    try:
+        return convert(given)
+    except ValueError as error:
+        faults.append(Fault(name, code, str(error)))
+        return None

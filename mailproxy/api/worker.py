@@ -1,0 +1,83 @@
+"""gunicorn's side: the worker class, and the command line that the supervisor executes."""
+
+import asyncio
+import os
+import sys
+from typing import Any
+
+from gunicorn.arbiter import Arbiter
+from gunicorn.glogging import Logger
+from uvicorn.server import Server
+from uvicorn_worker import UvicornWorker
+
+from mailproxy import config, log
+from mailproxy.api.connection import BoundedProtocol
+from mailproxy.config import Settings
+from mailproxy.model import Seconds
+
+WORKER_CLASS = "mailproxy.api.worker.Worker"
+APP = "mailproxy.api.asgi:create()"
+
+_SLOWEST_REQUEST = 30
+_KEEP_ALIVE = 15
+
+
+class Worker(UvicornWorker):  # type: ignore[misc]  # gunicorn is untyped
+    """Serves until told to stop, or until gunicorn's master is gone: orphans would keep the port for ever."""
+
+    CONFIG_KWARGS = {  # noqa: RUF012 - the name and type that uvicorn_worker reads
+        "loop": "uvloop",
+        "http": BoundedProtocol,
+        "ws": "none",
+        "lifespan": "on",
+        "access_log": False,
+        "server_header": False,
+    }
+    orphan_check: Seconds = 0.5
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.config.timeout_graceful_shutdown = self.cfg.graceful_timeout
+
+    async def _serve(self) -> None:
+        self.config.app = self.wsgi
+        server = Server(config=self.config)
+        self._install_sigquit_handler()
+        watch = asyncio.create_task(self._leave_when_orphaned(server))
+        await server.serve(sockets=self.sockets)
+        watch.cancel()
+        if not server.started:
+            sys.exit(Arbiter.WORKER_BOOT_ERROR)
+
+    async def _leave_when_orphaned(self, server: Server) -> None:
+        while os.getppid() == self.ppid:  # noqa: ASYNC110 - nobody tells a process that its parent is gone
+            await asyncio.sleep(self.orphan_check)
+        server.should_exit = True
+
+
+class Lines(Logger):  # type: ignore[misc]  # gunicorn is untyped
+    """gunicorn's own lines in the form of all others."""
+
+    def setup(self, cfg: Any) -> None:
+        super().setup(cfg)
+        settings = config.load(os.environ)
+        log.set_up(settings.log_level, settings.log_format)
+
+
+def gunicorn_argv(settings: Settings, fd: int, *, worker_class: str = WORKER_CLASS) -> list[str]:
+    """The command that serves the API on the listening socket `fd`, which the child must inherit.
+
+    Settings reach the workers through the environment alone: each reads it with `config.load`.
+    """
+    options = {
+        "bind": f"fd://{fd}",
+        "workers": settings.api_workers,
+        "worker-class": worker_class,
+        "logger-class": f"{__name__}.{Lines.__name__}",
+        "graceful-timeout": _SLOWEST_REQUEST,
+        "timeout": 2 * _SLOWEST_REQUEST,
+        "keep-alive": _KEEP_ALIVE,
+        "log-level": settings.log_level.lower(),
+    }
+    flags = [part for name, value in options.items() for part in (f"--{name}", str(value))]
+    return [sys.executable, "-m", "gunicorn", *flags, "--no-control-socket", APP]

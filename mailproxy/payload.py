@@ -1,0 +1,60 @@
+"""A message as it is stored between the door and the sender: the client's fields as one JSON text.
+
+Written by the API after its checks, shown by `GET /messages` as `message`, read by the sender. Addresses are
+lists, header values text, the author is `from`, base64 content is clean and has its mode beside it.
+"""
+
+import base64
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from mailproxy.model import Attachment, Content
+
+
+def encode(fields: Mapping[str, Any]) -> str:
+    """The payload of `fields`; half surrogates, which only refused messages hold, become question marks."""
+    text = json.dumps(fields, ensure_ascii=False, separators=(",", ":"))
+    if text.isascii():
+        return text
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def decode(payload: str) -> Content:
+    """The content to render; raises KeyError or ValueError for what `encode` and the checks never made."""
+    return content_of(json.loads(payload))
+
+
+def content_of(fields: Mapping[str, Any]) -> Content:
+    """The content that the fields of a payload describe; absent addresses and texts are empty."""
+    body_text, body_html = fields.get("body_text"), fields.get("body_html")
+    body = fields.get("body")
+    if fields.get("content_type") == "html":
+        body_html = body if body_html is None else body_html
+    elif body is not None or body_html is None:
+        body_text = (body or "") if body_text is None else body_text
+    return Content(
+        id=fields.get("id", ""),
+        sender=fields.get("from", ""),
+        to=tuple(fields.get("to", ())),
+        subject=fields.get("subject", ""),
+        cc=tuple(fields.get("cc", ())),
+        bcc=tuple(fields.get("bcc", ())),
+        reply_to=fields.get("reply_to"),
+        return_path=fields.get("return_path"),
+        message_id=fields.get("message_id"),
+        body_text=body_text,
+        body_html=body_html,
+        headers=tuple(fields.get("headers", {}).items()),
+        attachments=tuple(_attachment(part) for part in fields.get("attachments", ())),
+    )
+
+
+def _attachment(part: Mapping[str, Any]) -> Attachment:
+    return Attachment(
+        filename=part["filename"],
+        content=base64.b64decode(part["storage_path"], validate=True),
+        mime_type=part.get("mime_type"),
+        content_id=part.get("content_id"),
+        inline=part.get("inline", False),
+    )
