@@ -65,6 +65,13 @@ class DueAccounts:
 
 
 @dataclass(frozen=True, slots=True)
+class Taken:
+    """A lease taken; `unclean` when its former holder did not give it back, so that there may be rows to recover."""
+
+    unclean: bool
+
+
+@dataclass(frozen=True, slots=True)
 class RecipientOutcome:
     """An exception row: envelope recipient `index` is settled (or waits) apart from its message."""
 
@@ -99,12 +106,13 @@ class Claimed:
 @dataclass(frozen=True, slots=True)
 class Claim:
     """`lease_lost` ends the process. With nothing claimed, `wait` says when to ask again at the earliest
-    (None: when something arrives) and `limited` whether a rate limit is the reason."""
+    (None: when something arrives). `limited`: rate limits apply; `rests`: the account was put to rest by one."""
 
     messages: tuple[Claimed, ...] = ()
     account_version: int = 0
     lease_lost: bool = False
     limited: bool = False
+    rests: bool = False
     wait: Seconds | None = None
 
 
@@ -157,11 +165,13 @@ class InDoubt:
 @dataclass(frozen=True, slots=True)
 class Recovered:
     """What a dead predecessor left behind: `freed` rows are ready again, `poisoned` ones were failed after
-    too many deaths during their preparation, `in_doubt` ones wait for the caller's policy."""
+    too many deaths during their preparation, `in_doubt` ones wait for the caller's policy, and `left` ones for
+    the journal of another node."""
 
     freed: int
     poisoned: tuple[MessageId, ...]
     in_doubt: tuple[InDoubt, ...]
+    left: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -403,11 +413,18 @@ class Overview:
     oldest_pending_age: Seconds | None
     tenants: int
     accounts: int
+    reports_pending: int
+    oldest_report_age: Seconds | None
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """All messages kept, by fate. Counting them reads the whole table: for people, not for a scrape."""
+
+    messages: int
     sent: int
     error: int
     unknown: int
-    reports_pending: int
-    oldest_report_age: Seconds | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,9 +42,11 @@ from mailproxy.records import (
     Report,
     Settled,
     Suspensions,
+    Taken,
     Tenant,
     TenantCall,
     TenantWrite,
+    Totals,
 )
 
 
@@ -58,7 +60,7 @@ class Queue(Protocol):
 
     async def take_lease(
         self, account: AccountPk, slot: int, *, epoch: Epoch, ttl: Seconds, succeeds: Sequence[str] = ()
-    ) -> bool:
+    ) -> Taken | None:
         """Take a free or expired lease, or one whose owner our supervisor reaped (`succeeds`)."""
 
     async def renew_leases(self, epoch: Epoch, ttl: Seconds) -> frozenset[tuple[AccountPk, int]]:
@@ -77,8 +79,13 @@ class Queue(Protocol):
 
     async def claim(self, account: AccountPk, slot: int, *, epoch: Epoch, limit: int) -> Claim: ...
 
-    async def intend(self, epoch: Epoch, messages: Sequence[MessageId]) -> frozenset[MessageId]:
-        """Record durably that a dot may be sent; only the returned ids may get one."""
+    async def intend(
+        self, epoch: Epoch, messages: Sequence[MessageId], *, limited: bool = False
+    ) -> frozenset[MessageId]:
+        """Record durably that a dot may be sent; only the returned ids may get one, and within `limits.SLACK`.
+
+        `limited`: a claim said that rate limits apply, so a slot that has turned is charged again.
+        """
 
     async def settle(
         self, epoch: Epoch, finishes: Sequence[Finish], releases: Sequence[Release] = ()
@@ -182,6 +189,9 @@ class Fleet(Protocol):
         """The instance's 60 random bits, made at the first migration (see `model.public_pk`)."""
 
     async def overview(self) -> Overview: ...
+    async def totals(self) -> Totals: ...
+    async def canary(self) -> bytes | None: ...
+    async def put_canary(self, sealed: bytes) -> bool: ...
     async def depths(self) -> list[QueueDepth]: ...
     async def account_gauges(self) -> list[AccountGauge]: ...
 
@@ -194,6 +204,8 @@ class Wakeups(Protocol):
 
     def listen(self) -> AbstractAsyncContextManager[AsyncIterator[str]]:
         """Topics as they come (`queue`, `reports`); ends never, misses while the connection is down."""
+
+    async def aclose(self) -> None: ...
 
 
 class Store(Protocol):

@@ -1,0 +1,215 @@
+"""Tenants, keys, accounts, suspensions; secrets are sealed on the way in and opened on the way out."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+
+from mailproxy import limits
+from mailproxy.model import Account, AccountPk, Instant, Seconds, TenantPk
+from mailproxy.records import AccountView, AccountWrite, Principal, Suspensions, Tenant, TenantWrite
+from mailproxy.vault import Vault
+from sql import rows
+from sql.engine import Engine, Work, one
+from sql.messages import SqlMessages
+from sql.queries import Row, Step
+
+
+@dataclass(frozen=True, slots=True)
+class SqlDirectory(SqlMessages):
+    engine: Engine
+    fallback: bool
+    vault: Vault
+
+    async def principal(self, token_hash: bytes) -> Principal | None:
+        found = await self.engine.read(lambda: one("principal", hash=token_hash))
+        return Principal(TenantPk(found[0][0]), found[0][1], found[0][2]) if found else None
+
+    # -- tenants
+
+    async def put_tenant(self, tenant: TenantWrite, key_hash: bytes | None, key_id: str | None) -> bool:
+        return await self.engine.write(lambda: self._put_tenant(tenant, key_hash, key_id))
+
+    def _put_tenant(self, tenant: TenantWrite, key_hash: bytes | None, key_id: str | None) -> Work[bool]:
+        auth = tenant.client_auth
+        sealed = None
+        if auth is not None:
+            sealed = self.vault.seal(json.dumps(asdict(auth)), rows.auth_binding(tenant.id))
+        (known,) = yield (Step("tenant", {"id": tenant.id}),)
+        ((stored,),) = yield (Step("put_tenant", asdict(tenant) | {"client_auth": sealed}),)
+        pk = TenantPk(stored[0])
+        wanted = limits.standard(limits.TENANT, pk, {"hour": tenant.hourly_limit, "day": tenant.daily_limit})
+        yield (Step("tenant_sync_ready", {"tenant": pk}), _limits(limits.TENANT, pk, wanted))
+        if not known and key_hash is not None:
+            yield (Step("put_key", _key(pk, key_hash, key_id, None)),)
+        return not known
+
+    async def tenant(self, tenant_id: str) -> Tenant | None:
+        found = await self.engine.read(lambda: one("tenant", id=tenant_id))
+        return rows.tenant(self.vault, found[0]) if found else None
+
+    async def tenants(self, *, active_only: bool, after: str | None, limit: int) -> list[Tenant]:
+        found = await self.engine.read(
+            lambda: one("tenants", active_only=active_only, after=after, limit=limit)
+        )
+        return [rows.tenant(self.vault, row) for row in found]
+
+    async def delete_tenant(self, tenant_id: str) -> bool:
+        return bool(await self.engine.write(lambda: one("delete_tenant", id=tenant_id)))
+
+    async def put_key(
+        self,
+        tenant_id: str,
+        key_hash: bytes,
+        key_id: str,
+        *,
+        expires_at: Instant | None,
+        keep_previous: Seconds,
+    ) -> bool:
+        return await self.engine.write(
+            lambda: _put_key(tenant_id, key_hash, key_id, expires_at, keep_previous)
+        )
+
+    async def revoke_keys(self, tenant_id: str) -> bool:
+        return await self.engine.write(lambda: _revoke_keys(tenant_id))
+
+    # -- accounts
+
+    async def put_account(self, tenant: TenantPk, account: AccountWrite) -> AccountPk:
+        return await self.engine.write(lambda: self._put_account(tenant, account))
+
+    def _put_account(self, tenant: TenantPk, account: AccountWrite) -> Work[AccountPk]:
+        sealed = None
+        if account.password is not None:
+            sealed = self.vault.seal(account.password, rows.password_binding(tenant, account.id))
+        delays = account.retry_delays
+        values = asdict(account) | {
+            "tenant": tenant,
+            "secret": sealed,
+            "retry_delays": ",".join(f"{d:g}" for d in delays) if delays else None,
+            "on_unknown_outcome": str(account.on_unknown_outcome),
+        }
+        ((stored,),) = yield (Step("put_account", values),)
+        pk = AccountPk(stored[0])
+        wanted = limits.standard(
+            limits.ACCOUNT,
+            pk,
+            {
+                "minute": account.limit_per_minute,
+                "hour": account.limit_per_hour,
+                "day": account.limit_per_day,
+            },
+        )
+        yield (Step("account_state_fresh", {"account": pk}), _limits(limits.ACCOUNT, pk, wanted))
+        return pk
+
+    async def account(self, tenant: TenantPk, account_id: str) -> AccountView | None:
+        found = await self.engine.read(lambda: self._accounts(tenant, None, account_id, 1))
+        return found[0] if found else None
+
+    async def accounts(self, tenant: TenantPk, *, after: str | None, limit: int) -> list[AccountView]:
+        return await self.engine.read(lambda: self._accounts(tenant, after, None, limit))
+
+    def _accounts(
+        self, tenant: TenantPk, after: str | None, id_: str | None, limit: int
+    ) -> Work[list[AccountView]]:
+        (found,) = yield (Step("accounts", {"tenant": tenant, "after": after, "id": id_, "limit": limit}),)
+        (windows,) = yield (Step("account_windows", {"accounts": [row[0] for row in found]}),)
+        standing = rows.windows(windows)
+        return [rows.account_view(self.vault, row, standing) for row in found]
+
+    async def account_ids(self, tenant: TenantPk) -> dict[str, AccountPk]:
+        found = await self.engine.read(lambda: one("account_ids", tenant=tenant))
+        return {id_: AccountPk(pk) for id_, pk in found}
+
+    async def tenants_of_account(self, account_id: str) -> list[str]:
+        return [t for (t,) in await self.engine.read(lambda: one("tenants_of_account", id=account_id))]
+
+    async def sending_account(self, account: AccountPk) -> Account | None:
+        found = await self.engine.read(lambda: one("sending_account", account=account))
+        return rows.account(self.vault, found[0]) if found else None
+
+    async def delete_account(self, tenant: TenantPk, account_id: str) -> bool:
+        return bool(await self.engine.write(lambda: one("delete_account", tenant=tenant, id=account_id)))
+
+    async def reset_account(self, tenant: TenantPk, account_id: str) -> bool:
+        return await self.engine.write(lambda: _reset_account(tenant, account_id))
+
+    # -- suspensions
+
+    async def suspend(self, tenant: TenantPk | None, batch_code: str | None) -> Suspensions:
+        scope = {"tenant": tenant or 0, "batch_code": batch_code or ""}
+        await self.engine.write(lambda: one("suspend", **scope))
+        return await self.engine.write(lambda: _suspended(scope, batch_code))
+
+    async def activate(self, tenant: TenantPk | None, batch_code: str | None) -> Suspensions | None:
+        return await self.engine.write(lambda: _activate(tenant or 0, batch_code))
+
+
+def _limits(kind: int, scope: int, wanted: Sequence[limits.Limit]) -> Step:
+    values = [{"win": x.scope.window, "slot_s": x.slot_s, "slots": x.slots, "lim": x.limit} for x in wanted]
+    return Step("put_limits", {"kind": kind, "scope": scope, "rows": json.dumps(values)})
+
+
+def _key(
+    tenant: TenantPk, key_hash: bytes, key_id: str | None, expires_at: Instant | None
+) -> Mapping[str, object]:
+    return {"tenant": tenant, "hash": key_hash, "key_id": key_id or "", "expires_at": expires_at}
+
+
+def _put_key(
+    tenant_id: str, key_hash: bytes, key_id: str, expires_at: Instant | None, keep: Seconds
+) -> Work[bool]:
+    (found,) = yield (Step("tenant", {"id": tenant_id}),)
+    if not found:
+        return False
+    pk = TenantPk(found[0][0])
+    yield (
+        Step("end_keys", {"tenant": pk, "keep": keep}),
+        Step("put_key", _key(pk, key_hash, key_id, expires_at)),
+    )
+    return True
+
+
+def _revoke_keys(tenant_id: str) -> Work[bool]:
+    (found,) = yield (Step("tenant", {"id": tenant_id}),)
+    if found:
+        yield (Step("revoke_keys", {"tenant": found[0][0]}),)
+    return bool(found)
+
+
+def _reset_account(tenant: TenantPk, account_id: str) -> Work[bool]:
+    (found,) = yield (Step("account_ids", {"tenant": tenant}),)
+    pk = next((pk for id_, pk in found if id_ == account_id), None)
+    if pk is None:
+        return False
+    yield (Step("account_state_fresh", {"account": pk}),)
+    return True
+
+
+def _suspended(scope: Mapping[str, object], batch_code: str | None) -> Work[Suspensions]:
+    """After the suspension is committed: wait for the intents in progress, then take the batch out of the way."""
+    yield (Step("suspend_gate"),)
+    if batch_code:
+        yield (Step("hold_batch", scope),)
+    return (yield from _standing(scope["tenant"], batch_code))
+
+
+def _standing(tenant: object, batch_code: str | None) -> Work[Suspensions]:
+    (codes, pending) = yield (
+        Step("suspended_batches", {"tenant": tenant}),
+        Step("suspended_pending", {"tenant": tenant, "batch_code": batch_code}),
+    )
+    found = tuple(code or "*" for (code,) in codes)
+    return Suspensions(("*",) if "*" in found else found, pending[0][0])
+
+
+def _activate(tenant: int, batch_code: str | None) -> Work[Suspensions | None]:
+    (codes,) = yield (Step("suspended_batches", {"tenant": tenant}),)
+    if batch_code and ("",) in {_first(row) for row in codes}:
+        return None
+    yield (Step("activate", {"tenant": tenant, "batch_code": batch_code}),)
+    return (yield from _standing(tenant, batch_code))
+
+
+def _first(row: Row) -> tuple[str]:
+    return (row[0],)

@@ -1,0 +1,72 @@
+"""Opens the store a configuration names. Only composition roots call this."""
+
+from mailproxy.config import Settings
+from mailproxy.errors import ConfigurationError
+from mailproxy.keyfile import key_ring
+from mailproxy.store import Wakeups
+from mailproxy.vault import Vault, VaultError
+from sql import migrate, queries
+from sql.directory import SqlDirectory
+from sql.engine import Engine
+from sql.fleet import SqlFleet
+from sql.postgres.engine import PostgresEngine
+from sql.postgres.wakeups import PostgresWakeups
+from sql.queue import SqlQueue
+from sql.reports import SqlReports
+from sql.sqlite.engine import SqliteEngine
+from sql.sqlite.wakeups import SqliteWakeups
+from sql.store import SqlStore
+
+CONNECTIONS = 4
+
+
+async def open_store(settings: Settings, *, role: str, vault: Vault | None = None) -> SqlStore:
+    """An open store on a current schema, with the vault's key checked against the database's canary.
+
+    `vault` is the configured key ring unless given. Raises ConfigurationError for a schema or key that does not
+    fit, StorageUnavailable when there is no database.
+    """
+    database = settings.database
+    vault = vault or Vault(key_ring(settings))
+    migrate.require_current(database)
+    engine: Engine
+    wakeups: Wakeups
+    if database.kind == "postgres":
+        found = queries.load("postgres")
+        postgres = PostgresEngine(database.url, found, connections=CONNECTIONS, name=f"mailproxy {role}")
+        await postgres.open()
+        engine, wakeups = postgres, PostgresWakeups(database.url)
+    else:
+        assert database.path is not None
+        engine = SqliteEngine(database.path, queries.load("sqlite"))
+        wakeups = SqliteWakeups(database.path)
+    store = assemble(engine, wakeups, vault, fallback=settings.client_sync_url is not None)
+    try:
+        await _check_key(store, vault)
+    except BaseException:
+        await store.aclose()
+        raise
+    return store
+
+
+def assemble(engine: Engine, wakeups: Wakeups, vault: Vault, *, fallback: bool) -> SqlStore:
+    return SqlStore(
+        engine=engine,
+        queue=SqlQueue(engine, fallback),
+        reports=SqlReports(engine, vault),
+        directory=SqlDirectory(engine, fallback, vault),
+        fleet=SqlFleet(engine),
+        wakeups=wakeups,
+    )
+
+
+async def _check_key(store: SqlStore, vault: Vault) -> None:
+    canary = await store.fleet.canary()
+    if canary is None:
+        await store.fleet.put_canary(vault.make_canary())
+        canary = await store.fleet.canary()
+    assert canary is not None
+    try:
+        vault.check_canary(canary)
+    except VaultError as e:
+        raise ConfigurationError(f"The encryption key does not fit this database: {e}") from e

@@ -1,0 +1,252 @@
+-- Tenants, keys, accounts, suspensions, and messages as they are shown.
+
+-- name: principal
+SELECT t.pk, t.id, k.key_id FROM tenant_key k JOIN tenant t ON t.pk = k.tenant_pk
+WHERE k.hash = %(hash)s AND t.active AND (k.expires_at IS NULL OR k.expires_at > now());
+
+-- name: put_tenant
+INSERT INTO tenant (id, name, client_auth, client_base_url, client_sync_path, client_attachment_path, rate_limits,
+    large_file_config, report_strict, report_format, active)
+VALUES (%(id)s, %(name)s, %(client_auth)s, %(client_base_url)s, %(client_sync_path)s, %(client_attachment_path)s,
+    %(rate_limits)s, %(large_file_config)s, %(report_strict)s, %(report_format)s, %(active)s)
+ON CONFLICT (id) DO UPDATE SET name = excluded.name, client_auth = coalesce(excluded.client_auth, tenant.client_auth),
+    client_base_url = excluded.client_base_url, client_sync_path = excluded.client_sync_path,
+    client_attachment_path = excluded.client_attachment_path, rate_limits = excluded.rate_limits,
+    large_file_config = excluded.large_file_config, report_strict = excluded.report_strict,
+    report_format = excluded.report_format, active = excluded.active, updated_at = now()
+RETURNING pk;
+
+-- name: tenant_sync_ready
+INSERT INTO tenant_sync (tenant_pk) VALUES (%(tenant)s) ON CONFLICT (tenant_pk) DO UPDATE SET switched_off = NULL;
+
+-- name: put_limits
+WITH gone AS (
+    DELETE FROM rate_limit WHERE kind = %(kind)s AND scope = %(scope)s
+      AND win <> ALL(ARRAY(SELECT win FROM json_to_recordset(%(rows)s::json) AS r(win text))))
+INSERT INTO rate_limit (kind, scope, win, slot_s, slots, lim)
+SELECT %(kind)s, %(scope)s, r.win, r.slot_s, r.slots, r.lim
+FROM json_to_recordset(%(rows)s::json) AS r(win text, slot_s float8, slots int, lim int)
+ON CONFLICT (kind, scope, win) DO UPDATE SET slot_s = excluded.slot_s, slots = excluded.slots, lim = excluded.lim;
+
+-- name: tenant
+SELECT pk, id, name, client_auth, client_base_url, client_sync_path, client_attachment_path, rate_limits,
+       large_file_config, report_strict, report_format, active,
+       extract(epoch FROM created_at)::float8, extract(epoch FROM updated_at)::float8
+FROM tenant WHERE id = %(id)s;
+
+-- name: tenants
+SELECT pk, id, name, client_auth, client_base_url, client_sync_path, client_attachment_path, rate_limits,
+       large_file_config, report_strict, report_format, active,
+       extract(epoch FROM created_at)::float8, extract(epoch FROM updated_at)::float8
+FROM tenant WHERE id > coalesce(%(after)s::text, '') AND (active OR NOT %(active_only)s) ORDER BY id LIMIT %(limit)s;
+
+-- name: delete_tenant
+WITH t AS (SELECT pk FROM tenant WHERE id = %(id)s FOR UPDATE),
+m AS (DELETE FROM message WHERE tenant_pk IN (SELECT pk FROM t) RETURNING id),
+b AS (DELETE FROM body WHERE message_id IN (SELECT id FROM m)),
+k AS (DELETE FROM q WHERE id IN (SELECT id FROM m)),
+r AS (DELETE FROM recipient_state WHERE message_id IN (SELECT id FROM m)),
+e AS (DELETE FROM event WHERE message_id IN (SELECT id FROM m)),
+o AS (DELETE FROM outbox WHERE tenant_pk IN (SELECT pk FROM t)),
+s AS (DELETE FROM suspension WHERE tenant_pk IN (SELECT pk FROM t)),
+l AS (DELETE FROM account_lease WHERE account_pk IN (SELECT pk FROM account WHERE tenant_pk IN (SELECT pk FROM t))),
+w AS (DELETE FROM rate_limit WHERE (kind = 0 AND scope IN (SELECT pk FROM t))
+      OR (kind = 1 AND scope IN (SELECT pk FROM account WHERE tenant_pk IN (SELECT pk FROM t)))),
+u AS (DELETE FROM rate_slot WHERE (kind = 0 AND scope IN (SELECT pk FROM t))
+      OR (kind = 1 AND scope IN (SELECT pk FROM account WHERE tenant_pk IN (SELECT pk FROM t))))
+DELETE FROM tenant WHERE pk IN (SELECT pk FROM t) RETURNING pk;
+
+-- name: end_keys
+-- The newest key lives `keep` seconds on; older ones end now.
+UPDATE tenant_key SET expires_at = least(expires_at, CASE
+    WHEN created_at = (SELECT max(created_at) FROM tenant_key WHERE tenant_pk = %(tenant)s)
+    THEN now() + make_interval(secs => %(keep)s) ELSE now() END)
+WHERE tenant_pk = %(tenant)s AND (expires_at IS NULL OR expires_at > now());
+
+-- name: put_key
+INSERT INTO tenant_key (hash, key_id, tenant_pk, expires_at, created_at)
+VALUES (%(hash)s, %(key_id)s, %(tenant)s, to_timestamp(%(expires_at)s::float8), clock_timestamp());
+
+-- name: revoke_keys
+DELETE FROM tenant_key WHERE tenant_pk = %(tenant)s;
+
+-- name: put_account
+INSERT INTO account (tenant_pk, id, host, port, username, secret, use_tls, tls_verify, tls_ca, ttl, batch_size, max_retries,
+    retry_delays, on_unknown_outcome, limit_behavior)
+VALUES (%(tenant)s, %(id)s, %(host)s, %(port)s, %(user)s, %(secret)s, %(use_tls)s, %(tls_verify)s, %(tls_ca)s, %(ttl)s,
+    %(batch_size)s, %(max_retries)s, %(retry_delays)s, %(on_unknown_outcome)s, %(limit_behavior)s)
+ON CONFLICT (tenant_pk, id) DO UPDATE SET version = account.version + 1, host = excluded.host, port = excluded.port,
+    username = excluded.username, secret = coalesce(excluded.secret, account.secret), use_tls = excluded.use_tls,
+    tls_verify = excluded.tls_verify, tls_ca = excluded.tls_ca, ttl = excluded.ttl, batch_size = excluded.batch_size,
+    max_retries = excluded.max_retries, retry_delays = excluded.retry_delays,
+    on_unknown_outcome = excluded.on_unknown_outcome, limit_behavior = excluded.limit_behavior, updated_at = now()
+RETURNING pk;
+
+-- name: account_state_fresh
+INSERT INTO account_state (account_pk) VALUES (%(account)s)
+ON CONFLICT (account_pk) DO UPDATE SET condition = 'ok', reason = NULL, cause = NULL, since = NULL, not_before = NULL, fails = 0;
+
+-- name: accounts
+SELECT a.pk, a.tenant_pk, t.id, a.id, a.version, a.host, a.port, a.username, a.secret, a.use_tls, a.tls_verify, a.tls_ca, a.ttl,
+       a.batch_size, a.max_retries, a.retry_delays, a.on_unknown_outcome, a.limit_behavior,
+       coalesce(st.condition, 'ok'), st.reason, st.cause, extract(epoch FROM st.since)::float8,
+       extract(epoch FROM st.not_before)::float8,
+       extract(epoch FROM a.created_at)::float8, extract(epoch FROM a.updated_at)::float8
+FROM account a JOIN tenant t ON t.pk = a.tenant_pk LEFT JOIN account_state st ON st.account_pk = a.pk
+WHERE a.tenant_pk = %(tenant)s AND a.id > coalesce(%(after)s::text, '') AND (%(id)s::text IS NULL OR a.id = %(id)s)
+ORDER BY a.id LIMIT %(limit)s;
+
+-- name: sending_account
+SELECT a.pk, a.tenant_pk, t.id, a.id, a.version, a.host, a.port, a.username, a.secret, a.use_tls, a.tls_verify, a.tls_ca, a.ttl,
+       a.batch_size, a.max_retries, a.retry_delays, a.on_unknown_outcome, a.limit_behavior
+FROM account a JOIN tenant t ON t.pk = a.tenant_pk WHERE a.pk = %(account)s;
+
+-- name: account_windows
+SELECT r.scope, r.win, r.lim, r.slot_s, r.slots, coalesce(s.slot, 0), coalesce(s.n, 0), extract(epoch FROM now())::float8
+FROM rate_limit r LEFT JOIN rate_slot s USING (kind, scope, win)
+WHERE r.kind = 1 AND r.scope = ANY(%(accounts)s) ORDER BY r.scope, r.slot_s, r.win;
+
+-- name: account_ids
+SELECT id, pk FROM account WHERE tenant_pk = %(tenant)s;
+
+-- name: tenants_of_account
+SELECT t.id FROM account a JOIN tenant t ON t.pk = a.tenant_pk WHERE a.id = %(id)s ORDER BY t.id LIMIT 2;
+
+-- name: delete_account
+WITH a AS (SELECT pk FROM account WHERE tenant_pk = %(tenant)s AND id = %(id)s FOR UPDATE),
+k AS (DELETE FROM q WHERE account_pk IN (SELECT pk FROM a)),
+m AS (DELETE FROM message WHERE tenant_pk = %(tenant)s AND account_pk IN (SELECT pk FROM a) RETURNING id),
+b AS (DELETE FROM body WHERE message_id IN (SELECT id FROM m)),
+r AS (DELETE FROM recipient_state WHERE message_id IN (SELECT id FROM m)),
+e AS (DELETE FROM event WHERE message_id IN (SELECT id FROM m)),
+o AS (DELETE FROM outbox WHERE message_id IN (SELECT id FROM m)),
+l AS (DELETE FROM account_lease WHERE account_pk IN (SELECT pk FROM a)),
+w AS (DELETE FROM rate_limit WHERE kind = 1 AND scope IN (SELECT pk FROM a)),
+u AS (DELETE FROM rate_slot WHERE kind = 1 AND scope IN (SELECT pk FROM a))
+DELETE FROM account WHERE pk IN (SELECT pk FROM a) RETURNING pk;
+
+-- name: suspend
+INSERT INTO suspension (tenant_pk, batch_code) VALUES (%(tenant)s, %(batch_code)s) ON CONFLICT DO NOTHING;
+
+-- name: suspend_gate
+-- Waits for every intent in progress; whatever intends after this sees the suspension.
+SELECT pg_advisory_xact_lock(7236833);
+
+-- name: hold_batch
+UPDATE q SET held = true WHERE tenant_pk = %(tenant)s AND batch_code = %(batch_code)s AND phase = 0 AND NOT held;
+
+-- name: activate
+WITH s AS (
+    DELETE FROM suspension WHERE tenant_pk = %(tenant)s AND (%(batch_code)s::text IS NULL OR batch_code = %(batch_code)s)
+    RETURNING batch_code)
+UPDATE q SET held = false WHERE tenant_pk = %(tenant)s AND held AND batch_code IN (SELECT batch_code FROM s);
+
+-- name: suspended_batches
+SELECT batch_code FROM suspension WHERE tenant_pk = %(tenant)s ORDER BY batch_code;
+
+-- name: suspended_pending
+SELECT count(*) FROM q WHERE (%(tenant)s = 0 OR tenant_pk = %(tenant)s) AND (%(batch_code)s::text IS NULL OR batch_code = %(batch_code)s);
+
+-- name: messages
+SELECT m.id, m.client_id, t.id, a.id, m.status, m.priority, m.batch_code, m.error, m.attempts,
+       extract(epoch FROM m.done_at)::float8, extract(epoch FROM m.reported_at)::float8,
+       extract(epoch FROM m.created_at)::float8, extract(epoch FROM m.updated_at)::float8,
+       q.phase, q.attempts,
+       extract(epoch FROM CASE WHEN q.phase = 0 THEN greatest(q.due_at, st.not_before) END)::float8,
+       q.held OR EXISTS (SELECT FROM suspension s WHERE s.tenant_pk IN (0, m.tenant_pk) AND s.batch_code IN ('', coalesce(m.batch_code, ''))),
+       CASE WHEN %(payload)s THEN (SELECT payload FROM body WHERE message_id = m.id) END,
+       (SELECT json_agg(json_build_array(r.rcpt, r.accepted, r.address, r.code, r.enhanced, r.reply, r.permanent))::text
+        FROM recipient_state r WHERE r.message_id = m.id), extract(epoch FROM now())::float8
+FROM message m JOIN tenant t ON t.pk = m.tenant_pk
+LEFT JOIN account a ON a.pk = m.account_pk LEFT JOIN q ON q.id = m.id LEFT JOIN account_state st ON st.account_pk = q.account_pk
+WHERE (%(tenant)s::bigint IS NULL OR m.tenant_pk = %(tenant)s) AND m.id > %(after)s
+  AND (%(client_id)s::text IS NULL OR m.client_id = %(client_id)s)
+  AND (NOT %(active_only)s OR m.status = 0)
+  AND (%(status)s::int IS NULL OR m.status = %(status)s)
+  AND (%(account_id)s::text IS NULL OR a.id = %(account_id)s)
+  AND (%(batch_code)s::text IS NULL OR m.batch_code = %(batch_code)s)
+  AND (%(since)s::float8 IS NULL OR m.created_at >= to_timestamp(%(since)s))
+  AND (%(until)s::float8 IS NULL OR m.created_at < to_timestamp(%(until)s))
+  AND (%(text)s::text IS NULL OR m.client_id ILIKE %(text)s OR m.error ILIKE %(text)s
+       OR EXISTS (SELECT FROM body WHERE message_id = m.id AND payload ILIKE %(text)s))
+  AND CASE %(queue_state)s::text
+      WHEN 'sending' THEN q.phase > 0
+      WHEN 'suspended' THEN q.phase = 0 AND (q.held OR EXISTS (SELECT FROM suspension s
+          WHERE s.tenant_pk IN (0, m.tenant_pk) AND s.batch_code IN ('', coalesce(m.batch_code, ''))))
+      WHEN 'deferred' THEN q.phase = 0 AND greatest(q.due_at, st.not_before) > now()
+      WHEN 'pending' THEN q.phase = 0 AND greatest(q.due_at, coalesce(st.not_before, q.due_at)) <= now()
+      ELSE true END
+ORDER BY m.id LIMIT %(limit)s;
+
+-- name: events
+SELECT e.id, e.kind, extract(epoch FROM e.at)::float8, e.detail, NOT EXISTS (SELECT FROM outbox o WHERE o.event_id = e.id)
+FROM message m JOIN event e ON e.message_id = m.id
+WHERE m.tenant_pk = %(tenant)s AND m.client_id = %(client_id)s ORDER BY e.id;
+
+-- name: message_known
+SELECT m.id, m.status, q.phase FROM message m LEFT JOIN q ON q.id = m.id
+WHERE m.tenant_pk = %(tenant)s AND m.client_id = %(client_id)s;
+
+-- name: delete_messages
+-- What has an intent is left alone until its outcome is known.
+WITH gone AS (
+    SELECT m.id, m.client_id FROM message m
+    WHERE m.tenant_pk = %(tenant)s AND m.client_id = ANY(%(client_ids)s)),
+k AS (DELETE FROM q WHERE id = ANY(ARRAY(SELECT id FROM gone)) AND phase < 2 RETURNING id),
+m AS (
+    DELETE FROM message WHERE id IN (SELECT id FROM gone)
+      AND (status <> 0 OR id IN (SELECT id FROM k)) RETURNING id, client_id),
+b AS (DELETE FROM body WHERE message_id IN (SELECT id FROM m)),
+r AS (DELETE FROM recipient_state WHERE message_id IN (SELECT id FROM m)),
+e AS (DELETE FROM event WHERE message_id IN (SELECT id FROM m)),
+o AS (DELETE FROM outbox WHERE message_id IN (SELECT id FROM m))
+SELECT gone.client_id, m.id IS NOT NULL FROM gone LEFT JOIN m USING (id);
+
+-- name: cancel
+WITH k AS (
+    DELETE FROM q USING message m WHERE m.tenant_pk = %(tenant)s AND m.client_id = %(client_id)s AND q.id = m.id AND q.phase < 2
+    RETURNING q.id, q.tenant_pk, q.attempts),
+m AS (
+    UPDATE message SET status = 4, attempts = k.attempts, done_at = now(), updated_at = now() FROM k WHERE message.id = k.id),
+e AS (
+    INSERT INTO event (tenant_pk, message_id, kind, detail) SELECT tenant_pk, id, 'cancelled', '{}' FROM k
+    RETURNING id, tenant_pk, message_id),
+o AS (
+    INSERT INTO outbox (event_id, tenant_pk, message_id)
+    SELECT e.id, e.tenant_pk, e.message_id FROM e JOIN tenant t ON t.pk = e.tenant_pk
+    WHERE %(fallback)s OR t.client_base_url IS NOT NULL)
+SELECT id FROM k;
+
+-- name: expire
+WITH dead AS (
+    SELECT id FROM q WHERE phase = 0 AND expires_at <= now() ORDER BY id LIMIT %(limit)s FOR UPDATE SKIP LOCKED),
+k AS (
+    DELETE FROM q WHERE id = ANY(ARRAY(SELECT id FROM dead)) RETURNING id, tenant_pk, attempts),
+m AS (
+    UPDATE message SET status = 5, error = 'Expired before it could be sent', attempts = k.attempts, done_at = now(),
+           updated_at = now() FROM k WHERE message.id = k.id),
+e AS (
+    INSERT INTO event (tenant_pk, message_id, kind, detail)
+    SELECT tenant_pk, id, 'expired', '{"error": "Expired before it could be sent"}' FROM k RETURNING id, tenant_pk, message_id),
+o AS (
+    INSERT INTO outbox (event_id, tenant_pk, message_id)
+    SELECT e.id, e.tenant_pk, e.message_id FROM e JOIN tenant t ON t.pk = e.tenant_pk
+    WHERE %(fallback)s OR t.client_base_url IS NOT NULL)
+SELECT id FROM k;
+
+-- name: cleanup
+-- Finished, reported and old enough. The walk by primary key ends at the first message younger than the cut.
+WITH old AS (
+    SELECT m.id FROM message m
+    WHERE m.id > %(after)s AND (%(tenant)s::bigint IS NULL OR m.tenant_pk = %(tenant)s)
+      AND m.created_at < now() - make_interval(secs => %(older_than)s)
+    ORDER BY m.id LIMIT %(limit)s),
+gone AS (
+    SELECT m.id FROM message m JOIN old USING (id)
+    WHERE m.status NOT IN (0, 3) AND m.done_at < now() - make_interval(secs => %(older_than)s)
+      AND NOT EXISTS (SELECT FROM outbox o WHERE o.message_id = m.id) FOR UPDATE OF m SKIP LOCKED),
+b AS (DELETE FROM body WHERE message_id = ANY(ARRAY(SELECT id FROM gone))),
+r AS (DELETE FROM recipient_state WHERE message_id = ANY(ARRAY(SELECT id FROM gone))),
+e AS (DELETE FROM event WHERE message_id = ANY(ARRAY(SELECT id FROM gone))),
+m AS (DELETE FROM message WHERE id = ANY(ARRAY(SELECT id FROM gone)) RETURNING id)
+SELECT (SELECT max(id) FROM old), (SELECT count(*) FROM m);

@@ -1,0 +1,61 @@
+-- name: register
+INSERT INTO process (owner, node, role) VALUES (%(owner)s, %(node)s, %(role)s) RETURNING epoch;
+
+-- name: beat
+UPDATE process SET seen_at = now() WHERE epoch = %(epoch)s AND left_at IS NULL RETURNING epoch;
+
+-- name: leave
+UPDATE process SET left_at = now() WHERE epoch = %(epoch)s;
+
+-- name: processes
+SELECT epoch, owner, node, role, extract(epoch FROM started_at)::float8, extract(epoch FROM seen_at)::float8
+FROM process WHERE left_at IS NULL ORDER BY epoch;
+
+-- name: forget_dead
+-- A row stays while something is left of its process: a lease, or a queue row to settle.
+DELETE FROM process p WHERE coalesce(p.left_at, p.seen_at) < now() - make_interval(secs => %(silent)s)
+  AND NOT EXISTS (SELECT FROM account_lease l WHERE l.epoch = p.epoch)
+  AND NOT EXISTS (SELECT FROM q WHERE q.epoch = p.epoch)
+RETURNING epoch;
+
+-- name: check_write
+UPDATE instance SET created_at = created_at WHERE one RETURNING one;
+
+-- name: instance_bits
+SELECT bits FROM instance;
+
+-- name: canary
+SELECT canary FROM instance;
+
+-- name: put_canary
+UPDATE instance SET canary = %(sealed)s WHERE canary IS NULL RETURNING one;
+
+-- name: overview_counts
+SELECT NOT EXISTS (SELECT FROM suspension WHERE tenant_pk = 0 AND batch_code = ''),
+       (SELECT count(*) FROM tenant), (SELECT count(*) FROM account);
+
+-- name: totals
+SELECT count(*), count(*) FILTER (WHERE status = 1), count(*) FILTER (WHERE status = 2), count(*) FILTER (WHERE status = 3)
+FROM message;
+
+-- name: overview_queue
+SELECT count(*), extract(epoch FROM now() - min(due_at) FILTER (WHERE due_at <= now() AND NOT held))::float8 FROM q;
+
+-- name: overview_reports
+SELECT count(*), extract(epoch FROM now() - (SELECT at FROM event WHERE id = min(event_id)))::float8 FROM outbox;
+
+-- name: depths
+SELECT t.id, a.id, d.priority, d.depth, greatest(d.age, 0)
+FROM (SELECT account_pk, priority, count(*) AS depth, extract(epoch FROM now() - min(due_at))::float8 AS age
+      FROM q GROUP BY account_pk, priority) d
+JOIN account a ON a.pk = d.account_pk JOIN tenant t ON t.pk = a.tenant_pk
+ORDER BY t.id, a.id, d.priority;
+
+-- name: account_conditions
+SELECT a.pk, t.id, a.id, coalesce(st.condition, 'ok')
+FROM account a JOIN tenant t ON t.pk = a.tenant_pk LEFT JOIN account_state st ON st.account_pk = a.pk
+ORDER BY t.id, a.id;
+
+-- name: limit_windows
+SELECT r.scope, r.win, r.lim, r.slot_s, r.slots, coalesce(s.slot, 0), coalesce(s.n, 0), extract(epoch FROM now())::float8
+FROM rate_limit r LEFT JOIN rate_slot s USING (kind, scope, win) WHERE r.kind = 1 ORDER BY r.scope, r.lim, r.win;

@@ -1,0 +1,52 @@
+-- What tenants are told, and when.
+
+-- name: claim_tenants
+WITH due AS (
+    SELECT t.pk FROM tenant t JOIN tenant_sync s ON s.tenant_pk = t.pk
+    WHERE (t.client_base_url IS NOT NULL OR %(fallback)s) AND s.switched_off IS NULL
+      AND (s.lease_until IS NULL OR s.lease_until < now())
+      AND (s.poked_at IS NOT NULL
+           OR (coalesce(s.next_try_at, now()) <= now() AND EXISTS (SELECT FROM outbox o WHERE o.tenant_pk = t.pk))
+           OR (coalesce(s.next_try_at, now()) <= now() AND t.active
+               AND coalesce(s.last_call_at, 'epoch') <= now() - make_interval(secs => %(interval)s)
+               AND coalesce(s.muted_until, now()) <= now()))
+    ORDER BY s.poked_at NULLS LAST, s.last_call_at NULLS FIRST LIMIT %(limit)s FOR UPDATE OF s SKIP LOCKED)
+UPDATE tenant_sync s SET epoch = %(epoch)s, lease_until = now() + make_interval(secs => %(ttl)s), poked_at = NULL
+FROM due JOIN tenant t ON t.pk = due.pk WHERE s.tenant_pk = due.pk
+RETURNING t.pk, t.id, t.client_base_url, t.client_sync_path, t.client_auth, s.fails, t.report_strict, t.report_format;
+
+-- name: next_call_in
+-- 0 when somebody is due now; leases in force count as due when they end.
+SELECT extract(epoch FROM min(greatest(coalesce(s.lease_until, now()), CASE
+        WHEN s.poked_at IS NOT NULL THEN now()
+        WHEN EXISTS (SELECT FROM outbox o WHERE o.tenant_pk = t.pk) THEN coalesce(s.next_try_at, now())
+        WHEN t.active THEN greatest(coalesce(s.last_call_at, 'epoch') + make_interval(secs => %(interval)s), s.muted_until, s.next_try_at)
+    END)) - now())::float8
+FROM tenant t JOIN tenant_sync s ON s.tenant_pk = t.pk
+WHERE (t.client_base_url IS NOT NULL OR %(fallback)s) AND s.switched_off IS NULL
+  AND (t.active OR s.poked_at IS NOT NULL OR EXISTS (SELECT FROM outbox o WHERE o.tenant_pk = t.pk));
+
+-- name: pending_reports
+SELECT e.id, e.kind, extract(epoch FROM e.at)::float8, m.id, m.client_id, a.id, m.priority, m.batch_code, e.detail
+FROM outbox o JOIN event e ON e.id = o.event_id JOIN message m ON m.id = o.message_id LEFT JOIN account a ON a.pk = m.account_pk
+WHERE o.tenant_pk = %(tenant)s ORDER BY o.event_id LIMIT %(limit)s;
+
+-- name: acknowledge
+WITH d AS (
+    DELETE FROM outbox WHERE tenant_pk = %(tenant)s AND event_id = ANY(%(events)s)
+      AND EXISTS (SELECT FROM tenant_sync s WHERE s.tenant_pk = %(tenant)s AND s.epoch = %(epoch)s)
+    RETURNING event_id, message_id),
+m AS (UPDATE message SET reported_at = now() WHERE id = ANY(ARRAY(SELECT message_id FROM d)))
+SELECT event_id FROM d;
+
+-- name: settle_call
+UPDATE tenant_sync SET epoch = NULL, lease_until = NULL, fails = %(fails)s,
+       next_try_at = now() + make_interval(secs => %(next_in)s::float8),
+       last_call_at = CASE WHEN %(called)s THEN now() ELSE last_call_at END,
+       muted_until = CASE WHEN %(called)s THEN to_timestamp(%(muted_until)s::float8) ELSE muted_until END,
+       switched_off = %(switch_off)s
+WHERE tenant_pk = %(tenant)s AND epoch = %(epoch)s;
+
+-- name: poke
+UPDATE tenant_sync SET poked_at = now(), muted_until = NULL, next_try_at = NULL
+WHERE %(tenant)s::bigint IS NULL OR tenant_pk = %(tenant)s;

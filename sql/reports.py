@@ -1,0 +1,88 @@
+"""The outbox: which tenants are to be called, with what, and what they acknowledged."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from mailproxy.model import Epoch, EventDetail, EventType, MessageId, Priority, Seconds, TenantPk
+from mailproxy.records import CallSettled, Report, TenantCall
+from mailproxy.vault import Vault
+from sql import rows
+from sql.engine import Engine, one
+from sql.queries import Row
+
+
+@dataclass(frozen=True, slots=True)
+class SqlReports:
+    engine: Engine
+    vault: Vault
+
+    async def claim_tenants(
+        self, epoch: Epoch, *, limit: int, ttl: Seconds, interval: Seconds, fallback: bool
+    ) -> list[TenantCall]:
+        found = await self.engine.write(
+            lambda: one(
+                "claim_tenants", epoch=epoch, limit=limit, ttl=ttl, interval=interval, fallback=fallback
+            )
+        )
+        return [self._call(row) for row in found]
+
+    def _call(self, row: Row) -> TenantCall:
+        pk, tenant_id, base, path, auth, fails, strict, form = row
+        return TenantCall(
+            tenant_pk=TenantPk(pk),
+            tenant_id=tenant_id,
+            url=rows.sync_url(base, path),
+            auth=rows.client_auth(self.vault, tenant_id, auth),
+            fails=fails,
+            report_strict=bool(strict),
+            report_format=form,
+            allow_private=False,
+        )
+
+    async def next_call_in(self, interval: Seconds, *, fallback: bool) -> Seconds | None:
+        ((seconds,),) = await self.engine.read(
+            lambda: one("next_call_in", interval=interval, fallback=fallback)
+        )
+        return None if seconds is None else max(0.0, float(seconds))
+
+    async def pending(self, tenant: TenantPk, limit: int) -> list[Report]:
+        found = await self.engine.read(lambda: one("pending_reports", tenant=tenant, limit=limit))
+        return [_report(row) for row in found]
+
+    async def acknowledge(self, tenant: TenantPk, epoch: Epoch, events: Sequence[int]) -> int:
+        acknowledged = await self.engine.write(
+            lambda: one("acknowledge", tenant=tenant, epoch=epoch, events=list(events))
+        )
+        return len(acknowledged)
+
+    async def settle_call(self, tenant: TenantPk, epoch: Epoch, settled: CallSettled) -> None:
+        await self.engine.write(
+            lambda: one(
+                "settle_call",
+                tenant=tenant,
+                epoch=epoch,
+                fails=settled.fails,
+                next_in=settled.next_in,
+                called=settled.called,
+                muted_until=settled.muted_until,
+                switch_off=settled.switch_off,
+            )
+        )
+
+    async def poke(self, tenant: TenantPk | None) -> None:
+        await self.engine.write(lambda: one("poke", tenant=tenant))
+
+
+def _report(row: Row) -> Report:
+    event_id, kind, at, message_id, client_id, account_id, priority, batch_code, detail = row
+    return Report(
+        event_id=event_id,
+        event_type=EventType(kind),
+        event_ts=at,
+        message_id=MessageId(message_id),
+        client_id=client_id,
+        account_id=account_id,
+        priority=Priority(priority),
+        batch_code=batch_code,
+        detail=EventDetail.from_json(detail),
+    )

@@ -1,0 +1,309 @@
+"""Rows become values here, and values rows: the one place where a column's position matters."""
+
+import json
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from mailproxy.limits import Limit, Scope, next_token, used_now
+from mailproxy.model import (
+    Account,
+    AccountCondition,
+    AccountPk,
+    EventDetail,
+    MessageId,
+    OnUnknownOutcome,
+    Priority,
+    State,
+    Status,
+    TenantPk,
+)
+from mailproxy.records import (
+    AccountView,
+    Claimed,
+    ClientAuth,
+    Finish,
+    InDoubt,
+    MessageView,
+    NewMessage,
+    RecipientOutcome,
+    Release,
+    Tenant,
+    Window,
+)
+from mailproxy.vault import Vault
+from sql.queries import Row
+
+DEFAULT_MAX_AGE = 5 * 86400.0
+
+
+def new_message(item: NewMessage) -> dict[str, object]:
+    return {
+        "client_id": item.client_id,
+        "account_pk": item.account_pk,
+        "priority": int(item.priority),
+        "batch_code": item.batch_code,
+        "due_at": item.due_at,
+        "expires_at": item.expires_at,
+        "max_age": item.max_age or DEFAULT_MAX_AGE,
+        "error": item.rejected,
+        "payload": item.payload,
+    }
+
+
+def recipients(settled: str | None) -> tuple[RecipientOutcome, ...]:
+    if not settled:
+        return ()
+    return tuple(
+        RecipientOutcome(index, bool(accepted), address, code, enhanced, reply, bool(permanent))
+        for index, accepted, address, code, enhanced, reply, permanent in json.loads(settled)
+    )
+
+
+def claimed(row: Row) -> Claimed:
+    (
+        id_,
+        revision,
+        client_id,
+        attempt,
+        crashes,
+        suspect,
+        priority,
+        at,
+        waited,
+        expired,
+        batch,
+        payload,
+        settled,
+    ) = row
+    return Claimed(
+        id=MessageId(id_),
+        revision=revision,
+        client_id=client_id,
+        attempt=attempt,
+        crashes=crashes,
+        suspect=bool(suspect),
+        priority=Priority(priority),
+        accepted_at=at,
+        waited=waited,
+        expired=bool(expired),
+        payload=payload,
+        batch_code=batch,
+        recipients=recipients(settled),
+    )
+
+
+def in_doubt(row: Row) -> InDoubt:
+    return InDoubt(MessageId(row[0]), row[1], row[2], row[3], row[4])
+
+
+def limits(rows: Iterable[Row]) -> list[Limit]:
+    return [
+        Limit(Scope(kind, scope, win), slot_s, slots, lim) for kind, scope, win, slot_s, slots, lim in rows
+    ]
+
+
+def used(rows: Iterable[Row]) -> tuple[dict[Scope, dict[int, int]], float]:
+    """What is charged by scope and slot, and the database's clock after the locks."""
+    found: dict[Scope, dict[int, int]] = {}
+    at = 0.0
+    for kind, scope, win, slot, n, now in rows:
+        at = now
+        if kind is not None:
+            found.setdefault(Scope(kind, scope, win), {})[slot] = n
+    return found, at
+
+
+def finish(one: Finish) -> dict[str, object]:
+    return {
+        "id": one.id,
+        "status": int(one.status),
+        "kind": str(one.event),
+        "error": one.detail.error,
+        "detail": one.detail.to_json(),
+    }
+
+
+def release(one: Release) -> dict[str, object]:
+    return {
+        "id": one.id,
+        "delay": one.delay,
+        "refund": int(one.refund),
+        "kind": str(one.event) if one.event else None,
+        "detail": (one.detail or EventDetail()).to_json(),
+    }
+
+
+def late(one: Finish) -> dict[str, object]:
+    return {"id": one.id, "revision": one.revision, "detail": one.detail.to_json()}
+
+
+def recipient_states(settlements: Sequence[Finish | Release]) -> list[dict[str, object]]:
+    return [
+        {
+            "message_id": one.id,
+            "rcpt": r.index,
+            "accepted": r.accepted,
+            "permanent": r.permanent,
+            "address": r.address,
+            "code": r.code,
+            "enhanced": r.enhanced,
+            "reply": r.text,
+        }
+        for one in settlements
+        for r in one.recipients
+    ]
+
+
+# -- directory
+
+
+def auth_binding(tenant_id: str) -> str:
+    return f"tenant|{tenant_id}|client_auth"
+
+
+def password_binding(tenant: int, account_id: str) -> str:
+    return f"account|{tenant}/{account_id}|password"
+
+
+def client_auth(vault: Vault, tenant_id: str, sealed: bytes | None) -> ClientAuth:
+    if sealed is None:
+        return ClientAuth()
+    return ClientAuth(**json.loads(vault.open(bytes(sealed), auth_binding(tenant_id))))
+
+
+def sync_url(base: str | None, path: str | None) -> str | None:
+    return None if base is None else base.rstrip("/") + (path or "/mail-proxy/sync")
+
+
+def tenant(vault: Vault, row: Row) -> Tenant:
+    pk, id_, name, auth, base, sync, attach, limits_, large, strict, form, active, created, updated = row
+    return Tenant(
+        pk=TenantPk(pk),
+        id=id_,
+        name=name,
+        client_auth=client_auth(vault, id_, auth),
+        client_base_url=base,
+        client_sync_path=sync,
+        client_attachment_path=attach,
+        rate_limits=limits_,
+        large_file_config=large,
+        report_strict=bool(strict),
+        report_format=form,
+        active=bool(active),
+        created_at=created,
+        updated_at=updated,
+    )
+
+
+def account(vault: Vault, row: Row) -> Account:
+    pk, tenant_pk, tenant_id, id_, version, host, port, user, secret, use_tls, verify, ca, ttl = row[:13]
+    batch_size, max_retries, delays, policy, behavior = row[13:18]
+    password = None
+    if secret is not None:
+        password = vault.open(bytes(secret), password_binding(tenant_pk, id_))
+    return Account(
+        pk=AccountPk(pk),
+        tenant_pk=TenantPk(tenant_pk),
+        tenant_id=tenant_id,
+        id=id_,
+        version=version,
+        host=host,
+        port=port,
+        user=user,
+        password=password,
+        use_tls=None if use_tls is None else bool(use_tls),
+        tls_verify=bool(verify),
+        tls_ca=ca,
+        ttl=float(ttl),
+        batch_size=batch_size,
+        max_retries=max_retries,
+        retry_delays=tuple(map(float, delays.split(","))) if delays else None,
+        on_unknown_outcome=OnUnknownOutcome(policy),
+        limit_behavior=behavior,
+    )
+
+
+class Standing(NamedTuple):
+    """A window of the account or tenant whose pk is `scope`."""
+
+    scope: int
+    window: Window
+
+
+def windows(found: Iterable[Row]) -> list[Standing]:
+    """How each limit stands, from its rows joined with what is charged."""
+    known: dict[tuple[int, str], tuple[Limit, dict[int, int], float]] = {}
+    for scope, win, lim, slot_s, slots, slot, n, now in found:
+        limit = Limit(Scope(0, scope, win), slot_s, slots, lim)
+        known.setdefault((scope, win), (limit, {}, now))[1][slot] = n
+    return [Standing(limit.scope.pk, _window(limit, charged, now)) for limit, charged, now in known.values()]
+
+
+def _window(limit: Limit, charged: dict[int, int], now: float) -> Window:
+    used = used_now(limit, {limit.scope: charged}, now)
+    left = max(0, limit.limit - used)
+    wait = None if left else next_token(limit, {limit.scope: charged}, now)
+    return Window(limit.scope.window, limit.limit, used, left, wait)
+
+
+def account_view(vault: Vault, row: Row, standing: Iterable[Standing]) -> AccountView:
+    opened = account(vault, row)
+    condition, reason, cause, since, not_before, created, updated = row[18:]
+    mine = tuple(s.window for s in standing if s.scope == opened.pk)
+    limit = {w.name: w.limit for w in mine}
+    return AccountView(
+        account=opened,
+        password_set=opened.password is not None,
+        limit_per_minute=limit.get("minute"),
+        limit_per_hour=limit.get("hour"),
+        limit_per_day=limit.get("day"),
+        condition=AccountCondition(condition),
+        reason=reason,
+        cause=cause,
+        since=since,
+        next_try=not_before,
+        created_at=created,
+        updated_at=updated,
+        windows=mine,
+    )
+
+
+def like(text: str) -> str:
+    """LIKE's own wildcards, escaped with its default escape character."""
+    return text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+
+
+def message_view(row: Row) -> MessageView:
+    (id_, client_id, tenant_id, account_id, status, priority, batch, error, attempts, done, reported) = row[
+        :11
+    ]
+    created, updated, phase, tries, due, held, payload, settled, now = row[11:]
+    state = _state(Status(status), phase, due, now, bool(held))
+    return MessageView(
+        id=MessageId(id_),
+        client_id=client_id,
+        tenant_id=tenant_id,
+        account_id=account_id,
+        state=state,
+        priority=Priority(priority),
+        batch_code=batch,
+        deferred_until=due if due is not None and due > now else None,
+        done_at=done,
+        error=error,
+        reported_at=reported,
+        created_at=created,
+        updated_at=updated,
+        attempts=attempts if tries is None else tries,
+        payload=payload,
+        refused=tuple(r for r in recipients(settled) if not r.accepted),
+    )
+
+
+def _state(status: Status, phase: int | None, due: float | None, now: float, held: bool) -> State:
+    if status is not Status.QUEUED:
+        return State[status.name]
+    if phase:
+        return State.SENDING
+    if held:
+        return State.SUSPENDED
+    return State.DEFERRED if due is not None and due > now else State.PENDING

@@ -1,0 +1,284 @@
+-- The queries of the PostgreSQL dialect, name for name. SQLite has no data-modifying CTEs: a query is several
+-- statements of one transaction, guards first, the one that takes the row away last; its rows are the answer.
+-- One writer at a time makes every lock clause superfluous. :now is the host's clock, the only one there is.
+
+-- name: enqueue
+INSERT INTO message (tenant_pk, account_pk, client_id, priority, batch_code, status, error, created_at, updated_at, done_at)
+SELECT :tenant, json_extract(value, '$.account_pk'), json_extract(value, '$.client_id'), json_extract(value, '$.priority'), json_extract(value, '$.batch_code'),
+       CASE WHEN json_extract(value, '$.error') IS NULL THEN 0 ELSE 2 END, json_extract(value, '$.error'), :now, :now,
+       CASE WHEN json_extract(value, '$.error') IS NOT NULL THEN :now END
+FROM json_each(:rows) WHERE true
+ON CONFLICT (tenant_pk, client_id) DO NOTHING;
+INSERT INTO body (message_id, payload)
+SELECT m.id, json_extract(r.value, '$.payload') FROM json_each(:rows) r
+JOIN message m ON m.tenant_pk = :tenant AND m.client_id = json_extract(r.value, '$.client_id')
+WHERE true ON CONFLICT (message_id) DO NOTHING;
+INSERT INTO q (id, tenant_pk, account_pk, due_at, expires_at, batch_code, priority, held)
+SELECT m.id, :tenant, m.account_pk, coalesce(json_extract(r.value, '$.due_at'), :now),
+       coalesce(json_extract(r.value, '$.expires_at'), max(:now, coalesce(json_extract(r.value, '$.due_at'), :now)) + (json_extract(r.value, '$.max_age'))),
+       m.batch_code, m.priority,
+       m.batch_code IS NOT NULL AND EXISTS (SELECT 1 FROM suspension s
+           WHERE s.tenant_pk = :tenant AND s.batch_code = m.batch_code)
+FROM json_each(:rows) r JOIN message m ON m.tenant_pk = :tenant AND m.client_id = json_extract(r.value, '$.client_id')
+WHERE m.id > :former AND json_extract(r.value, '$.error') IS NULL;
+INSERT INTO event (tenant_pk, message_id, kind, detail, at)
+SELECT :tenant, m.id, 'error', json_object('error', m.error), :now
+FROM json_each(:rows) r JOIN message m ON m.tenant_pk = :tenant AND m.client_id = json_extract(r.value, '$.client_id')
+WHERE m.id > :former AND json_extract(r.value, '$.error') IS NOT NULL;
+INSERT INTO outbox (event_id, tenant_pk, message_id)
+SELECT e.id, :tenant, e.message_id FROM json_each(:rows) r
+JOIN message m ON m.tenant_pk = :tenant AND m.client_id = json_extract(r.value, '$.client_id') JOIN event e ON e.message_id = m.id
+WHERE m.id > :former AND json_extract(r.value, '$.error') IS NOT NULL
+  AND (:fallback OR EXISTS (SELECT 1 FROM tenant t WHERE t.pk = :tenant AND t.client_base_url IS NOT NULL));
+SELECT m.id, m.client_id FROM json_each(:rows) r
+JOIN message m ON m.tenant_pk = :tenant AND m.client_id = json_extract(r.value, '$.client_id') WHERE m.id > :former;
+
+-- name: enqueue_existing_rows
+SELECT q.id, q.phase FROM json_each(:client_ids) c JOIN message m ON m.tenant_pk = :tenant AND m.client_id = c.value
+JOIN q ON q.id = m.id;
+
+-- name: enqueue_existing
+SELECT m.id, m.client_id, m.status, q.phase FROM json_each(:client_ids) c
+JOIN message m ON m.tenant_pk = :tenant AND m.client_id = c.value LEFT JOIN q ON q.id = m.id ORDER BY m.id;
+
+-- name: enqueue_replace
+UPDATE message SET account_pk = json_extract(r.value, '$.account_pk'), priority = json_extract(r.value, '$.priority'),
+       batch_code = json_extract(r.value, '$.batch_code'), status = 0, error = NULL, done_at = NULL, reported_at = NULL, attempts = 0,
+       revision = revision + 1, updated_at = :now
+FROM json_each(:rows) r WHERE message.id = json_extract(r.value, '$.id');
+INSERT INTO body (message_id, payload) SELECT json_extract(value, '$.id'), json_extract(value, '$.payload') FROM json_each(:rows) WHERE true
+ON CONFLICT (message_id) DO UPDATE SET payload = excluded.payload;
+DELETE FROM recipient_state WHERE message_id IN (SELECT json_extract(value, '$.id') FROM json_each(:rows));
+INSERT INTO q (id, tenant_pk, account_pk, due_at, expires_at, batch_code, revision, priority, held)
+SELECT m.id, :tenant, m.account_pk, coalesce(json_extract(r.value, '$.due_at'), :now),
+       coalesce(json_extract(r.value, '$.expires_at'), max(:now, coalesce(json_extract(r.value, '$.due_at'), :now)) + (json_extract(r.value, '$.max_age'))),
+       m.batch_code, m.revision, m.priority,
+       m.batch_code IS NOT NULL AND EXISTS (SELECT 1 FROM suspension s
+           WHERE s.tenant_pk = :tenant AND s.batch_code = m.batch_code)
+FROM json_each(:rows) r JOIN message m ON m.id = json_extract(r.value, '$.id') WHERE true
+ON CONFLICT (id) DO UPDATE SET account_pk = excluded.account_pk, due_at = excluded.due_at,
+    expires_at = excluded.expires_at, batch_code = excluded.batch_code, revision = excluded.revision,
+    priority = excluded.priority, held = excluded.held, attempts = 0, crashes = 0, suspect = 0;
+SELECT json_extract(value, '$.id') FROM json_each(:rows);
+
+-- name: enqueue_former
+SELECT coalesce(max(id), 0) FROM message;
+
+-- name: queued
+SELECT count(*) FROM (
+    SELECT 1 FROM account a JOIN q ON q.account_pk = a.pk WHERE a.tenant_pk = :tenant LIMIT :at_most);
+
+-- name: due_accounts
+WITH RECURSIVE seen (account_pk) AS (
+    SELECT * FROM (SELECT account_pk FROM q ORDER BY account_pk LIMIT 1)
+    UNION ALL
+    SELECT (SELECT q.account_pk FROM q WHERE q.account_pk > seen.account_pk ORDER BY q.account_pk LIMIT 1)
+    FROM seen WHERE seen.account_pk IS NOT NULL),
+slots (slot) AS (SELECT 0 UNION ALL SELECT slot + 1 FROM slots WHERE slot + 1 < :slots),
+head AS (
+    SELECT seen.account_pk, min(
+        coalesce((SELECT q.due_at FROM q WHERE q.account_pk = seen.account_pk AND q.held = 0 AND q.priority = 0 ORDER BY q.due_at LIMIT 1), 9e18),
+        coalesce((SELECT q.due_at FROM q WHERE q.account_pk = seen.account_pk AND q.held = 0 AND q.priority = 1 ORDER BY q.due_at LIMIT 1), 9e18),
+        coalesce((SELECT q.due_at FROM q WHERE q.account_pk = seen.account_pk AND q.held = 0 AND q.priority = 2 ORDER BY q.due_at LIMIT 1), 9e18),
+        coalesce((SELECT q.due_at FROM q WHERE q.account_pk = seen.account_pk AND q.held = 0 AND q.priority = 3 ORDER BY q.due_at LIMIT 1), 9e18)
+    ) AS due_at FROM seen WHERE seen.account_pk IS NOT NULL),
+due AS (
+    SELECT head.account_pk, max(head.due_at, coalesce(st.not_before, 0)) AS at
+    FROM head JOIN account a ON a.pk = head.account_pk LEFT JOIN account_state st ON st.account_pk = a.pk
+    WHERE head.due_at < 9e18 AND coalesce(st.condition, 'ok') <> 'breaker_open'
+      AND NOT EXISTS (SELECT 1 FROM suspension s WHERE s.tenant_pk IN (0, a.tenant_pk) AND s.batch_code = '')
+    UNION ALL
+    SELECT l.account_pk, :now FROM account_lease l JOIN account a ON a.pk = l.account_pk WHERE l.expires_at < :now)
+SELECT due.account_pk, slots.slot, min(due.at) - :now
+FROM due CROSS JOIN slots
+LEFT JOIN account_lease l ON l.account_pk = due.account_pk AND l.slot = slots.slot AND l.expires_at > :now
+LEFT JOIN process p ON p.epoch = l.epoch
+WHERE l.epoch IS NULL OR p.node = :node
+GROUP BY due.account_pk, slots.slot
+ORDER BY due.account_pk, slots.slot;
+
+-- name: lease_former
+SELECT epoch FROM account_lease WHERE account_pk = :account AND slot = :slot;
+
+-- name: take_lease
+INSERT INTO account_lease (account_pk, slot, epoch, expires_at)
+SELECT pk, :slot, :epoch, :now + :ttl FROM account WHERE pk = :account
+ON CONFLICT (account_pk, slot) DO UPDATE SET epoch = excluded.epoch, expires_at = excluded.expires_at
+WHERE account_lease.expires_at < :now
+   OR account_lease.epoch IN (SELECT epoch FROM process WHERE owner IN (SELECT value FROM json_each(:succeeds)))
+RETURNING epoch;
+
+-- name: renew_leases
+UPDATE account_lease SET expires_at = :now + :ttl WHERE epoch = :epoch AND expires_at > :now RETURNING account_pk, slot;
+
+-- name: release_leases
+DELETE FROM account_lease WHERE epoch = :epoch
+  AND (:accounts IS NULL OR account_pk IN (SELECT value FROM json_each(:accounts)));
+
+-- name: recover_claimed
+UPDATE q SET crashes = crashes + (suspect = 2), suspect = 1, attempts = max(attempts - 1, 0), claimed_at = NULL,
+       epoch = CASE WHEN crashes + (suspect = 2) >= :poison_after THEN :epoch END,
+       phase = CASE WHEN crashes + (suspect = 2) >= :poison_after THEN 1 ELSE 0 END
+WHERE account_pk = :account AND epoch <> :epoch AND phase = 1
+  AND NOT EXISTS (SELECT 1 FROM account_lease l
+      WHERE l.account_pk = q.account_pk AND l.epoch = q.epoch AND l.expires_at > :now)
+RETURNING id, revision, attempts, crashes;
+
+-- name: recover_authorised
+UPDATE q SET epoch = :epoch
+WHERE q.id IN (
+    SELECT d.id FROM q d LEFT JOIN process p ON p.epoch = d.epoch
+    WHERE d.account_pk = :account AND d.epoch <> :epoch AND d.phase = 2
+      AND NOT EXISTS (SELECT 1 FROM account_lease l
+          WHERE l.account_pk = d.account_pk AND l.epoch = d.epoch AND l.expires_at > :now)
+      AND (p.epoch IS NULL OR p.node = :node OR p.seen_at < :now - :grace))
+RETURNING q.id, q.revision, (SELECT client_id FROM message WHERE message.id = q.id), q.attempts,
+          (SELECT created_at FROM message WHERE message.id = q.id);
+
+-- name: recover_left
+SELECT count(*) FROM q WHERE account_pk = :account AND epoch <> :epoch AND phase = 2
+  AND NOT EXISTS (SELECT 1 FROM account_lease l
+      WHERE l.account_pk = q.account_pk AND l.epoch = q.epoch AND l.expires_at > :now);
+
+-- name: suspect_alone
+UPDATE q SET suspect = 2 WHERE id = :id AND epoch = :epoch AND phase = 1 RETURNING id;
+
+-- name: claim_lock
+SELECT a.version, a.tenant_pk, st.condition, st.not_before - :now,
+       EXISTS (SELECT 1 FROM suspension s WHERE s.tenant_pk IN (0, a.tenant_pk) AND s.batch_code = '')
+FROM account_lease l JOIN account a ON a.pk = l.account_pk JOIN account_state st ON st.account_pk = a.pk
+WHERE l.account_pk = :account AND l.slot = :slot AND l.epoch = :epoch AND l.expires_at > :now;
+
+-- name: limits_lock
+SELECT r.kind, r.scope, r.win, r.slot_s, r.slots, r.lim FROM rate_limit r
+WHERE (r.kind = 1 AND r.scope IN (SELECT value FROM json_each(:accounts)))
+   OR (r.kind = 0 AND r.scope IN (SELECT tenant_pk FROM account WHERE pk IN (SELECT value FROM json_each(:accounts))))
+ORDER BY r.kind, r.scope, r.win;
+
+-- name: limits_used
+SELECT s.kind, s.scope, s.win, s.slot, s.n, :now FROM rate_slot s
+WHERE (s.kind = 1 AND s.scope IN (SELECT value FROM json_each(:accounts)))
+   OR (s.kind = 0 AND s.scope IN (SELECT tenant_pk FROM account WHERE pk IN (SELECT value FROM json_each(:accounts))))
+UNION ALL SELECT NULL, NULL, NULL, NULL, NULL, :now;
+
+-- name: limits_charge
+DELETE FROM rate_slot WHERE EXISTS (
+    SELECT 1 FROM json_each(:rows) c JOIN rate_limit l
+      ON l.kind = json_extract(c.value, '$.kind') AND l.scope = json_extract(c.value, '$.scope') AND l.win = json_extract(c.value, '$.win')
+    WHERE rate_slot.kind = l.kind AND rate_slot.scope = l.scope AND rate_slot.win = l.win
+      AND rate_slot.slot < (json_extract(c.value, '$.slot')) - l.slots - 3 - (1 / l.slot_s));
+INSERT INTO rate_slot (kind, scope, win, slot, n)
+SELECT json_extract(value, '$.kind'), json_extract(value, '$.scope'), json_extract(value, '$.win'), json_extract(value, '$.slot'), json_extract(value, '$.n')
+FROM json_each(:rows) WHERE true
+ON CONFLICT (kind, scope, win, slot) DO UPDATE SET n = n + excluded.n;
+
+-- name: claim
+UPDATE q SET epoch = :epoch, phase = 1, attempts = attempts + 1, claimed_at = :now
+WHERE id IN (
+    SELECT id FROM (
+        SELECT * FROM (SELECT id, priority, due_at FROM q WHERE account_pk = :account AND held = 0 AND priority = 0
+                       AND due_at <= :now AND epoch IS NULL ORDER BY due_at, id LIMIT :limit)
+        UNION ALL
+        SELECT * FROM (SELECT id, priority, due_at FROM q WHERE account_pk = :account AND held = 0 AND priority = 1
+                       AND due_at <= :now AND epoch IS NULL ORDER BY due_at, id LIMIT :limit)
+        UNION ALL
+        SELECT * FROM (SELECT id, priority, due_at FROM q WHERE account_pk = :account AND held = 0 AND priority = 2
+                       AND due_at <= :now AND epoch IS NULL ORDER BY due_at, id LIMIT :limit)
+        UNION ALL
+        SELECT * FROM (SELECT id, priority, due_at FROM q WHERE account_pk = :account AND held = 0 AND priority = 3
+                       AND due_at <= :now AND epoch IS NULL ORDER BY due_at, id LIMIT :limit)
+    ) ORDER BY priority, due_at, id LIMIT :limit)
+RETURNING id, revision, (SELECT client_id FROM message WHERE message.id = q.id), attempts, crashes, suspect > 0, priority,
+    (SELECT created_at FROM message WHERE message.id = q.id), :now - due_at, expires_at <= :now, batch_code,
+    (SELECT payload FROM body WHERE message_id = q.id),
+    (SELECT json_group_array(json_array(s.rcpt, s.accepted, s.address, s.code, s.enhanced, s.reply, s.permanent))
+     FROM recipient_state s WHERE s.message_id = q.id HAVING count(*) > 0);
+
+-- name: next_due
+SELECT min(due_at) - :now FROM (
+    SELECT * FROM (SELECT due_at FROM q WHERE account_pk = :account AND held = 0 AND priority = 0 AND epoch IS NULL ORDER BY due_at LIMIT 1)
+    UNION ALL SELECT * FROM (SELECT due_at FROM q WHERE account_pk = :account AND held = 0 AND priority = 1 AND epoch IS NULL ORDER BY due_at LIMIT 1)
+    UNION ALL SELECT * FROM (SELECT due_at FROM q WHERE account_pk = :account AND held = 0 AND priority = 2 AND epoch IS NULL ORDER BY due_at LIMIT 1)
+    UNION ALL SELECT * FROM (SELECT due_at FROM q WHERE account_pk = :account AND held = 0 AND priority = 3 AND epoch IS NULL ORDER BY due_at LIMIT 1));
+
+-- name: rest_until_token
+UPDATE account_state SET not_before = :now + :wait, reason = 'rate_limit' WHERE account_pk = :account;
+
+-- name: intend_gate
+SELECT 1;
+
+-- name: intend_candidates
+SELECT q.id, q.account_pk, q.tenant_pk, q.claimed_at FROM json_each(:ids) r JOIN q ON q.id = r.value
+WHERE q.epoch = :epoch AND q.phase = 1;
+
+-- name: intend
+UPDATE q SET phase = 2
+WHERE q.id IN (SELECT value FROM json_each(:ids)) AND q.epoch = :epoch AND q.phase = 1 AND NOT q.held
+  AND NOT EXISTS (SELECT 1 FROM suspension s
+      WHERE s.tenant_pk IN (0, q.tenant_pk) AND s.batch_code IN ('', coalesce(q.batch_code, '')))
+  AND EXISTS (SELECT 1 FROM account_lease l
+      WHERE l.account_pk = q.account_pk AND l.epoch = q.epoch AND l.expires_at > :now)
+RETURNING q.id;
+
+-- name: finish
+UPDATE message SET status = json_extract(r.value, '$.status'), error = json_extract(r.value, '$.error'), attempts = q.attempts, done_at = :now,
+       updated_at = :now
+FROM json_each(:rows) r JOIN q ON q.id = json_extract(r.value, '$.id') AND q.epoch = :epoch WHERE message.id = q.id;
+INSERT INTO event (tenant_pk, message_id, kind, detail, at)
+SELECT q.tenant_pk, q.id, json_extract(r.value, '$.kind'), json_extract(r.value, '$.detail'), :now
+FROM json_each(:rows) r JOIN q ON q.id = json_extract(r.value, '$.id') AND q.epoch = :epoch;
+INSERT INTO outbox (event_id, tenant_pk, message_id)
+SELECT (SELECT max(e.id) FROM event e WHERE e.message_id = q.id), q.tenant_pk, q.id
+FROM json_each(:rows) r JOIN q ON q.id = json_extract(r.value, '$.id') AND q.epoch = :epoch JOIN tenant t ON t.pk = q.tenant_pk
+WHERE :fallback OR t.client_base_url IS NOT NULL;
+DELETE FROM q WHERE id IN (SELECT json_extract(value, '$.id') FROM json_each(:rows)) AND epoch = :epoch RETURNING id;
+
+-- name: release
+INSERT INTO event (tenant_pk, message_id, kind, detail, at)
+SELECT q.tenant_pk, q.id, json_extract(r.value, '$.kind'), json_extract(r.value, '$.detail'), :now
+FROM json_each(:rows) r JOIN q ON q.id = json_extract(r.value, '$.id') AND q.epoch = :epoch WHERE json_extract(r.value, '$.kind') IS NOT NULL;
+INSERT INTO outbox (event_id, tenant_pk, message_id)
+SELECT (SELECT max(e.id) FROM event e WHERE e.message_id = q.id), q.tenant_pk, q.id
+FROM json_each(:rows) r JOIN q ON q.id = json_extract(r.value, '$.id') AND q.epoch = :epoch JOIN tenant t ON t.pk = q.tenant_pk
+WHERE json_extract(r.value, '$.kind') IS NOT NULL AND (:fallback OR t.client_base_url IS NOT NULL);
+UPDATE q SET epoch = NULL, phase = 0, claimed_at = NULL, due_at = coalesce(:now + (json_extract(r.value, '$.delay')), due_at),
+       attempts = max(attempts - (json_extract(r.value, '$.refund')), 0), suspect = CASE WHEN phase = 2 THEN 0 ELSE suspect END,
+       held = batch_code IS NOT NULL AND EXISTS (SELECT 1 FROM suspension s
+           WHERE s.tenant_pk = q.tenant_pk AND s.batch_code = q.batch_code)
+FROM json_each(:rows) r WHERE q.id = json_extract(r.value, '$.id') AND q.epoch = :epoch RETURNING q.id;
+
+-- name: recipients_settled
+INSERT INTO recipient_state (message_id, rcpt, accepted, permanent, address, code, enhanced, reply)
+SELECT json_extract(value, '$.message_id'), json_extract(value, '$.rcpt'), json_extract(value, '$.accepted'), json_extract(value, '$.permanent'), json_extract(value, '$.address'),
+       json_extract(value, '$.code'), json_extract(value, '$.enhanced'), json_extract(value, '$.reply')
+FROM json_each(:rows)
+WHERE EXISTS (SELECT 1 FROM q WHERE q.id = json_extract(value, '$.message_id') AND q.epoch = :epoch)
+ON CONFLICT (message_id, rcpt) DO UPDATE SET accepted = excluded.accepted, permanent = excluded.permanent,
+    code = excluded.code, enhanced = excluded.enhanced, reply = excluded.reply;
+
+-- name: late_evidence
+INSERT INTO event (tenant_pk, message_id, kind, detail, at)
+SELECT m.tenant_pk, m.id, 'sent', json_extract(r.value, '$.detail'), :now
+FROM json_each(:rows) r JOIN message m ON m.id = json_extract(r.value, '$.id') AND m.revision = json_extract(r.value, '$.revision')
+LEFT JOIN q ON q.id = m.id WHERE m.status = 3 OR q.phase < 2;
+INSERT INTO outbox (event_id, tenant_pk, message_id)
+SELECT (SELECT max(e.id) FROM event e WHERE e.message_id = m.id), m.tenant_pk, m.id
+FROM json_each(:rows) r JOIN message m ON m.id = json_extract(r.value, '$.id') AND m.revision = json_extract(r.value, '$.revision')
+JOIN tenant t ON t.pk = m.tenant_pk LEFT JOIN q ON q.id = m.id
+WHERE (m.status = 3 OR q.phase < 2) AND (:fallback OR t.client_base_url IS NOT NULL);
+UPDATE message SET status = 1, error = NULL, done_at = :now, updated_at = :now
+FROM json_each(:rows) r WHERE message.id = json_extract(r.value, '$.id') AND message.revision = json_extract(r.value, '$.revision')
+  AND (message.status = 3 OR EXISTS (SELECT 1 FROM q WHERE q.id = message.id AND q.phase < 2));
+DELETE FROM q WHERE phase < 2 AND id IN (
+    SELECT m.id FROM json_each(:rows) r JOIN message m ON m.id = json_extract(r.value, '$.id') AND m.status = 1);
+SELECT m.id FROM json_each(:rows) r JOIN message m ON m.id = json_extract(r.value, '$.id') AND m.status = 1 AND m.done_at = :now
+  AND m.revision = json_extract(r.value, '$.revision');
+
+-- name: back_off
+UPDATE account_state SET since = CASE WHEN condition = 'ok' OR since IS NULL THEN :now ELSE since END,
+       condition = :condition, reason = :reason, cause = :cause, fails = fails + 1, not_before = :now + :delay
+WHERE account_pk = :account RETURNING fails;
+
+-- name: account_works
+UPDATE account_state SET condition = 'ok', reason = NULL, cause = NULL, since = NULL, fails = 0, not_before = NULL
+WHERE account_pk = :account AND condition <> 'ok';

@@ -1,0 +1,49 @@
+-- The queries of the PostgreSQL dialect, name for name.
+
+-- name: claim_tenants
+UPDATE tenant_sync SET epoch = :epoch, lease_until = :now + :ttl, poked_at = NULL
+WHERE tenant_pk IN (
+    SELECT t.pk FROM tenant t JOIN tenant_sync s ON s.tenant_pk = t.pk
+    WHERE (t.client_base_url IS NOT NULL OR :fallback) AND s.switched_off IS NULL
+      AND (s.lease_until IS NULL OR s.lease_until < :now)
+      AND (s.poked_at IS NOT NULL
+           OR (coalesce(s.next_try_at, :now) <= :now AND EXISTS (SELECT 1 FROM outbox o WHERE o.tenant_pk = t.pk))
+           OR (coalesce(s.next_try_at, :now) <= :now AND t.active AND coalesce(s.last_call_at, 0) <= :now - :interval
+               AND coalesce(s.muted_until, :now) <= :now))
+    ORDER BY s.poked_at IS NULL, s.poked_at, s.last_call_at LIMIT :limit);
+SELECT t.pk, t.id, t.client_base_url, t.client_sync_path, t.client_auth, s.fails, t.report_strict, t.report_format
+FROM tenant_sync s JOIN tenant t ON t.pk = s.tenant_pk WHERE s.epoch = :epoch AND s.lease_until = :now + :ttl;
+
+-- name: next_call_in
+-- 0 when somebody is due now; leases in force count as due when they end.
+SELECT min(max(coalesce(s.lease_until, :now), CASE
+        WHEN s.poked_at IS NOT NULL THEN :now
+        WHEN EXISTS (SELECT 1 FROM outbox o WHERE o.tenant_pk = t.pk) THEN coalesce(s.next_try_at, :now)
+        ELSE max(coalesce(s.last_call_at, 0) + :interval, coalesce(s.muted_until, 0), coalesce(s.next_try_at, 0)) END)) - :now
+FROM tenant t JOIN tenant_sync s ON s.tenant_pk = t.pk
+WHERE (t.client_base_url IS NOT NULL OR :fallback) AND s.switched_off IS NULL
+  AND (t.active OR s.poked_at IS NOT NULL OR EXISTS (SELECT 1 FROM outbox o WHERE o.tenant_pk = t.pk));
+
+-- name: pending_reports
+SELECT e.id, e.kind, e.at, m.id, m.client_id, a.id, m.priority, m.batch_code, e.detail
+FROM outbox o JOIN event e ON e.id = o.event_id JOIN message m ON m.id = o.message_id LEFT JOIN account a ON a.pk = m.account_pk
+WHERE o.tenant_pk = :tenant ORDER BY o.event_id LIMIT :limit;
+
+-- name: acknowledge
+UPDATE message SET reported_at = :now WHERE id IN (
+    SELECT message_id FROM outbox WHERE tenant_pk = :tenant AND event_id IN (SELECT value FROM json_each(:events)))
+  AND EXISTS (SELECT 1 FROM tenant_sync s WHERE s.tenant_pk = :tenant AND s.epoch = :epoch);
+DELETE FROM outbox WHERE tenant_pk = :tenant AND event_id IN (SELECT value FROM json_each(:events))
+  AND EXISTS (SELECT 1 FROM tenant_sync s WHERE s.tenant_pk = :tenant AND s.epoch = :epoch) RETURNING event_id;
+
+-- name: settle_call
+UPDATE tenant_sync SET epoch = NULL, lease_until = NULL, fails = :fails,
+       next_try_at = :now + :next_in,
+       last_call_at = CASE WHEN :called THEN :now ELSE last_call_at END,
+       muted_until = CASE WHEN :called THEN :muted_until ELSE muted_until END,
+       switched_off = :switch_off
+WHERE tenant_pk = :tenant AND epoch = :epoch;
+
+-- name: poke
+UPDATE tenant_sync SET poked_at = :now, muted_until = NULL, next_try_at = NULL
+WHERE :tenant IS NULL OR tenant_pk = :tenant;

@@ -1,0 +1,24 @@
+"""The port, implemented once over an engine: what differs between the databases is in the .sql files."""
+
+from dataclasses import dataclass
+
+from mailproxy.store import Wakeups
+from sql.directory import SqlDirectory
+from sql.engine import Engine
+from sql.fleet import SqlFleet
+from sql.queue import SqlQueue
+from sql.reports import SqlReports
+
+
+@dataclass(frozen=True, slots=True)
+class SqlStore:
+    engine: Engine
+    queue: SqlQueue
+    reports: SqlReports
+    directory: SqlDirectory
+    fleet: SqlFleet
+    wakeups: Wakeups
+
+    async def aclose(self) -> None:
+        await self.wakeups.aclose()
+        await self.engine.aclose()

@@ -1,0 +1,62 @@
+"""Real databases for everything: each test its own, migrated, on both dialects."""
+
+import base64
+import os
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from mailproxy import config
+from mailproxy.config import Settings
+from sql import migrate
+from sql.open import open_store
+from sql.store import SqlStore
+from tests.support import postgres
+
+DIALECTS = ("postgres", "sqlite")
+KEY = base64.b64encode(b"k" * 32).decode()
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[str]:
+    with postgres.server() as url:
+        yield url
+
+
+@pytest.fixture(params=DIALECTS)
+def dialect(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def environ(dialect: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[dict[str, str]]:
+    """What a server of this test needs in its environment: a database of its own, keys, a state directory."""
+    common = {
+        "GMP_API_TOKEN": "admin-token",
+        "MAIL_PROXY_ENCRYPTION_KEY": KEY,
+        "GMP_STATE_DIR": str(tmp_path / "state"),
+        "PATH": os.environ["PATH"],
+    }
+    if dialect == "sqlite":
+        yield common | {"GMP_DB_PATH": str(tmp_path / "mail.db")}
+        return
+    with postgres.database(request.getfixturevalue("postgres_server")) as url:
+        yield common | {"GMP_DATABASE_URL": url}
+
+
+@pytest.fixture
+def settings(environ: dict[str, str]) -> Settings:
+    """Loaded and migrated."""
+    loaded = config.load(environ)
+    migrate.migrate(loaded.database)
+    return loaded
+
+
+@pytest.fixture
+async def store(settings: Settings) -> AsyncIterator[SqlStore]:
+    opened = await open_store(settings, role="test")
+    try:
+        yield opened
+    finally:
+        await opened.aclose()
