@@ -207,7 +207,7 @@ async def _first_answering(addresses: Sequence[str], port: int, timeout: Seconds
     for address in addresses:
         sock = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM)
         sock.setblocking(False)
-        # Body and dot are two small writes: with Nagle's algorithm the dot waits 40 ms for an acknowledgement.
+        # Body and dot are two small writes: Nagle's algorithm would hold the dot for 40 ms.
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         try:
             async with asyncio.timeout(timeout / len(addresses)):

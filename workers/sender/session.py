@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Final
 
+from mailproxy.mime import dot_stuff
 from mailproxy.model import Account
 from mailproxy.outcome import (
     AccountTrouble,
@@ -143,26 +144,27 @@ class Session:
         self._wire.ask(b".\r\n", 1)
         replies = await self._wire.replies(1, self._timeouts.dot)
         if not replies:
-            self._close()
+            self.abandon()
             return Unknown(f"no reply to the dot: {self._wire.broken}")
         outcome = judge_dot(replies[0], self._refused)
         self._reset_due = not isinstance(outcome, Sent)
         if isinstance(outcome, Unknown) or replies[0].code == CLOSING:
-            self._close()
+            self.abandon()
         else:
             self.phase = Phase.IDLE
         return outcome
 
-    async def abandon(self) -> None:
+    def abandon(self) -> None:
         """Close at once and without a dot: the server discards what it has (RFC 5321 §4.1.1.4)."""
-        self._close()
+        self.phase = Phase.CLOSED
+        self._wire.abort()
 
     async def quit(self) -> None:
         """Part politely if the dialogue is between messages, at once otherwise."""
         if self.usable:
             self._wire.ask(b"QUIT\r\n", 1)
             await self._wire.replies(1, min(_QUIT_PATIENCE, self._timeouts.command))
-        self._close()
+        self.abandon()
 
     def _unfit(self, mail_from: str, recipients: Recipients, data: bytes, smtputf8: bool) -> Refused | None:
         """What no server or not this one can take is refused without a word to it."""
@@ -223,12 +225,12 @@ class Session:
             self._reset_due = True
             self.phase = Phase.IDLE
         else:
-            self._close()
+            self.abandon()
         return self._free_if_reused(setback)
 
     def _broken_body(self) -> Setback | ConnectionLost:
         refusal = self._wire.unsolicited
-        self._close()
+        self.abandon()
         if refusal is not None and (setback := judge(Stage.BODY, refusal, self._refused)):
             return self._free_if_reused(setback)
         return self._lost(Stage.BODY)
@@ -241,20 +243,13 @@ class Session:
 
     def _lost(self, stage: Stage, cause: str | None = None) -> Deferred | ConnectionLost:
         self.out_of_step = self._pipelining and stage in (Stage.RCPT, Stage.DATA)
-        self._close()
+        self.abandon()
         cause = cause or f"{self._wire.broken} at {stage}"
         return ConnectionLost(stage, cause) if self.reused else Deferred(stage, cause)
 
-    def _close(self) -> None:
-        self.phase = Phase.CLOSED
-        self._wire.abort()
-
 
 def wire_form(data: bytes) -> bytes:
-    """The body as DATA carries it, without the dot: only CRLF, dots stuffed, the last line ended."""
+    """The body as DATA carries it, without the dot; no bare CR or LF, which could hide an end of data."""
     if data.count(b"\n") != (lines := data.count(b"\r\n")) or data.count(b"\r") != lines:
         data = _BARE.sub(b"\r\n", data)
-    if data and not data.endswith(b"\r\n"):
-        data += b"\r\n"
-    stuffed = data.replace(b"\r\n.", b"\r\n..")
-    return b"." + stuffed if stuffed.startswith(b".") else stuffed
+    return dot_stuff(data)
