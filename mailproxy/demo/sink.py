@@ -12,7 +12,8 @@ import ssl
 import time
 from collections import Counter
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
 from types import TracebackType
 from typing import ClassVar, Self
@@ -41,6 +42,10 @@ class Delivery:
     rcpts: tuple[str, ...]
     size: int
     session: int
+
+
+_FIELDS = Delivery.__slots__
+_values = attrgetter(*_FIELDS)
 
 
 def read_log(path: Path) -> list[Delivery]:
@@ -242,7 +247,7 @@ class Sink:
     def record(self, delivery: Delivery, content: bytes) -> None:
         if self.keep is not None:
             (self.keep / f"{delivery.sha256}.eml").write_bytes(content)
-        os.write(self._fd, json.dumps(asdict(delivery)).encode() + b"\n")
+        os.write(self._fd, json.dumps(dict(zip(_FIELDS, _values(delivery), strict=True))).encode() + b"\n")
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
