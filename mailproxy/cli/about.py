@@ -1,0 +1,148 @@
+"""NAME info, stats, token, run-now: an instance as a whole."""
+
+import click
+
+from mailproxy import tokens
+from mailproxy.cli import process, show
+from mailproxy.cli.exits import Exit, Failure
+from mailproxy.cli.home import Instance
+from mailproxy.cli.place import Place, on_store, pass_instance, pass_place
+from mailproxy.model import TenantPk
+from mailproxy.records import Overview, Tenant, Totals
+from mailproxy.store import Store
+
+
+@click.command()
+@show.json_option
+@pass_instance
+def info(instance: Instance, as_json: bool) -> None:
+    """Show where an instance is and how to reach it."""
+    settings = instance.settings()
+    server = process.running(instance)
+    host, port = (server.host, server.port) if server else (settings.host, settings.port)
+    found = {
+        "name": instance.name,
+        "status": "running" if server else "stopped",
+        "url": process.url_of(host, port),
+        "host": host,
+        "port": port,
+        "pid": server.pid if server else None,
+        "db_path": settings.database.label,
+        "log": str(instance.log_file),
+        "api_token": settings.api_token.get_secret_value() if settings.api_token else None,
+    }
+    if as_json:
+        return show.document(found)
+    return show.details(
+        {
+            "Instance": instance.name,
+            "Status": found["status"],
+            "URL": found["url"],
+            "PID": found["pid"],
+            "Database": found["db_path"],
+            "Log": found["log"],
+            "Admin token": f"shown by: mail-proxy {instance.name} token",
+        }
+    )
+
+
+@click.command()
+@show.json_option
+@pass_instance
+def stats(instance: Instance, as_json: bool) -> None:
+    """Count tenants, accounts and messages."""
+
+    async def work(store: Store) -> tuple[Overview, Totals]:
+        return await store.fleet.overview(), await store.fleet.totals()
+
+    found, totals = on_store(instance.settings(), work)
+    messages = {
+        "total": totals.messages,
+        "pending": found.pending,
+        "sent": totals.sent,
+        "error": totals.error,
+        "unknown": totals.unknown,
+    }
+    if as_json:
+        return show.document(
+            {
+                "tenants": found.tenants,
+                "accounts": found.accounts,
+                "messages": messages,
+                "reports_pending": found.reports_pending,
+                "active": found.active,
+            }
+        )
+    return show.details(
+        {
+            "Tenants": found.tenants,
+            "Accounts": found.accounts,
+            "Messages": totals.messages,
+            **{f"  {name}": count for name, count in messages.items() if name != "total"},
+            "Reports waiting": found.reports_pending,
+            "Sending": "on" if found.active else "suspended for all",
+        }
+    )
+
+
+@click.command()
+@click.option(
+    "-r", "--regenerate", is_flag=True, help="Make a new token; the old one ends at the next restart."
+)
+@pass_instance
+def token(instance: Instance, regenerate: bool) -> None:
+    """Print the admin token, and nothing else."""
+    if regenerate:
+        fresh = tokens.new_secret()
+        instance.remember(api_token=fresh)
+        if process.running(instance):
+            show.note(f"The server still takes the old token until: mail-proxy restart {instance.name}")
+    current = instance.settings().api_token
+    if current is None:
+        raise Failure(
+            f"{instance.name} has no admin token.",
+            Exit.NOT_FOUND,
+            remedy=f"Make one with: mail-proxy {instance.name} token --regenerate",
+        )
+    click.echo(current.get_secret_value())
+
+
+@click.command("run-now")
+@pass_instance
+def run_now(instance: Instance) -> None:
+    """Send what is due and report to every tenant at once."""
+
+    async def work(store: Store) -> None:
+        await _run_now(store, None)
+
+    on_store(instance.settings(), work)
+    _say_woken(instance, "every tenant")
+
+
+@click.command("run-now")
+@pass_place
+def run_now_for_tenant(place: Place) -> None:
+    """Send what is due and report to this tenant at once."""
+
+    async def work(store: Store, tenant: Tenant) -> None:
+        await _run_now(store, tenant.pk)
+
+    place.run(work)
+    _say_woken(place.instance, place.tenant)
+
+
+async def _run_now(store: Store, tenant: TenantPk | None) -> None:
+    await store.reports.poke(tenant)
+    for topic in ("queue", "reports"):
+        await store.wakeups.announce(topic)
+
+
+def _say_woken(instance: Instance, whom: str) -> None:
+    click.echo(f"Woken for {whom}.")
+    if process.running(instance) is None:
+        show.note(
+            f"{instance.name} is not running here; it will do it when started: mail-proxy start {instance.name} -b"
+        )
+
+
+COMMANDS = (info, stats, token, run_now)

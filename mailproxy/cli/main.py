@@ -1,0 +1,141 @@
+"""`mail-proxy`: global commands, or an instance's name followed by what to do there."""
+
+import difflib
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any, NoReturn, TextIO
+
+import click
+
+from mailproxy import __version__
+from mailproxy.cli import about, accounts, database, demo, instances, messages, send, serve, tenants
+from mailproxy.cli.exits import Exit, Failure, exit_for
+from mailproxy.cli.home import Instance, all_instances, existing_instance, instance_named
+from mailproxy.cli.names import GLOBAL_WORDS, INSTANCE_WORDS, is_instance_name
+from mailproxy.cli.place import Place
+from mailproxy.errors import MailproxyError
+
+
+class Root(click.Group):
+    """The first word is a command or the name of an instance."""
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        command = super().get_command(ctx, cmd_name)
+        if command is None and cmd_name not in GLOBAL_WORDS and is_instance_name(cmd_name):
+            return instance_group
+        return command
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except MailproxyError as error:
+            raise Failure(error.detail, exit_for(error)) from error
+        except UnicodeEncodeError as error:
+            raise Failure("An argument is not valid UTF-8 text.", Exit.USAGE) from error
+
+
+class InstanceGroup(click.Group):
+    """The second word is a command or the id of a tenant."""
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        command = super().get_command(ctx, cmd_name)
+        if command is None and cmd_name not in INSTANCE_WORDS and is_instance_name(cmd_name):
+            return tenant_group
+        return command
+
+
+@click.group(cls=Root, invoke_without_command=True)
+@click.version_option(__version__, prog_name="mail-proxy")
+@click.pass_context
+def cli(ctx: click.Context) -> None:
+    """Send mail through SMTP servers on behalf of applications.
+
+    \b
+    mail-proxy start NAME -b              make and run an instance
+    mail-proxy NAME --help                what can be done with it
+    mail-proxy NAME TENANT --help         what can be done for one tenant
+
+    Exit codes: 0 done, 1 failed, 2 usage, 3 not found, 4 refused, 5 conflict, 6 unreachable.
+    """
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help())
+
+
+@click.group("NAME", cls=InstanceGroup, invoke_without_command=True)
+@click.pass_context
+def instance_group(ctx: click.Context) -> None:
+    """Look at an instance and manage its tenants; or name a tenant to work for it.
+
+    \b
+    mail-proxy NAME TENANT --help         what can be done for one tenant
+    """
+    ctx.obj = _instance(str(ctx.info_name))
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help())
+
+
+@click.group("TENANT", invoke_without_command=True)
+@click.pass_context
+def tenant_group(ctx: click.Context) -> None:
+    """Manage a tenant's SMTP accounts and messages, send a message, report now."""
+    instance = ctx.find_object(Instance)
+    assert instance is not None
+    ctx.obj = Place(instance, str(ctx.info_name))
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help())
+
+
+def _instance(name: str) -> Instance:
+    if not instance_named(name).exists:
+        known = [*cli.commands, *(instance.name for instance in all_instances())]
+        near = difflib.get_close_matches(name, known, n=1, cutoff=0.75)
+        if near:
+            raise Failure(
+                f"There is no command and no instance {name!r}.",
+                Exit.NOT_FOUND,
+                remedy=f"Did you mean: mail-proxy {near[0]}   (all commands: mail-proxy --help)",
+            )
+    return existing_instance(name)
+
+
+for _command in (*instances.COMMANDS, *serve.COMMANDS, database.db, demo.demo):
+    cli.add_command(_command)
+for _command in (*about.COMMANDS, tenants.tenants):
+    instance_group.add_command(_command)
+for _command in (tenants.info, accounts.accounts, messages.messages, send.send, about.run_now_for_tenant):
+    tenant_group.add_command(_command)
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """The process's entry point; ends it with the command's exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="replace")  # type: ignore[union-attr]
+    sys.exit(_run(arguments))
+
+
+def _run(arguments: Sequence[str] | None) -> int:
+    try:
+        code = cli.main(args=arguments, prog_name="mail-proxy", standalone_mode=False)
+        sys.stdout.flush()
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (KeyboardInterrupt, click.Abort) as end:
+        click.echo("Aborted.", err=True)
+        return Exit.INTERRUPTED if _was_interrupted(end) else Exit.FAILED
+    except BrokenPipeError:
+        _silence(sys.stdout)
+        return Exit.BROKEN_PIPE
+    return code if isinstance(code, int) else Exit.OK
+
+
+def _was_interrupted(end: BaseException | None) -> bool:
+    while end is not None and not isinstance(end, KeyboardInterrupt):
+        end = end.__cause__ or end.__context__
+    return end is not None
+
+
+def _silence(stream: TextIO) -> None:
+    """Nobody reads the stream any more: what is still buffered must not fail at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

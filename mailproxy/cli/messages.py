@@ -1,0 +1,224 @@
+"""NAME TENANT messages …: what has become of a tenant's messages."""
+
+import json
+from typing import Any
+
+import click
+
+from mailproxy.cli import ask, show
+from mailproxy.cli.exits import Exit
+from mailproxy.cli.names import ACCOUNT
+from mailproxy.cli.place import Place, pass_place
+from mailproxy.errors import NotFound
+from mailproxy.model import MessageId, Priority, State, Status, public_pk
+from mailproxy.records import Deleted, EventView, MessageFilter, MessageView, Tenant
+from mailproxy.store import Store
+
+PAGE = 500
+COLUMNS = (
+    show.Column("ID"),
+    show.Column("Account"),
+    show.Column("Status"),
+    show.Column("Subject", cut=True),
+    show.Column("Created"),
+)
+
+
+@click.group()
+def messages() -> None:
+    """List, show and delete messages."""
+
+
+@messages.command("list")
+@click.option("-a", "--account", type=ACCOUNT, help="Only those of this account.")
+@click.option(
+    "-s",
+    "--status",
+    type=click.Choice([*(state.value for state in State), "all"]),
+    default="all",
+    show_default=True,
+    help="Only those of this status.",
+)
+@click.option(
+    "-l", "--limit", type=click.IntRange(min=1), default=50, show_default=True, help="Most to list."
+)
+@click.option("--all", "unlimited", is_flag=True, help="List them all.")
+@show.json_option
+@pass_place
+def list_messages(
+    place: Place, account: str | None, status: str, limit: int, unlimited: bool, as_json: bool
+) -> None:
+    """List messages, oldest first."""
+    wanted = MessageFilter(account_id=account, state=None if status == "all" else State(status))
+    most = None if unlimited else limit
+
+    async def work(store: Store, tenant: Tenant) -> bool:
+        return await _list(store, tenant, wanted, most, as_json=as_json)
+
+    if place.run(work):
+        show.note(f"There are more than {limit}: --limit or --all shows them, --status narrows the choice.")
+
+
+@messages.command("show")
+@click.argument("message_id", metavar="ID")
+@show.json_option
+@pass_place
+def show_message(place: Place, message_id: str, as_json: bool) -> None:
+    """Show a message and all that happened to it."""
+
+    async def work(store: Store, tenant: Tenant) -> tuple[MessageView, list[EventView], int]:
+        view = await store.directory.message(tenant.pk, message_id)
+        if view is None:
+            raise NotFound(
+                f"Tenant {tenant.id!r} has no message {message_id!r}.\n"
+                f"Its messages: mail-proxy {place.instance.name} {tenant.id} messages list"
+            )
+        events = await store.directory.events(tenant.pk, message_id)
+        return view, events or [], await store.fleet.instance()
+
+    view, events, instance = place.run(work)
+    if as_json:
+        return show.document({**shape(view, instance), "events": [_event_shape(event) for event in events]})
+    show.details(_details(view, instance))
+    if events:
+        click.echo()
+        columns = (
+            show.Column("When"),
+            show.Column("What"),
+            show.Column("Reported"),
+            show.Column("Detail", cut=True),
+        )
+        show.table(columns, (_event_row(event) for event in events))
+    return None
+
+
+@messages.command("delete")
+@click.argument("message_ids", metavar="ID...", nargs=-1, required=True)
+@click.option("-f", "--force", is_flag=True, help="Do not ask.")
+@show.json_option
+@pass_place
+def delete(place: Place, message_ids: tuple[str, ...], force: bool, as_json: bool) -> int:
+    """Delete messages; those being sent right now stay."""
+    noun = "message" if len(message_ids) == 1 else "messages"
+    ask.sure(f"Delete {len(message_ids)} {noun}?", force=force)
+
+    async def work(store: Store, tenant: Tenant) -> Deleted:
+        return await store.directory.delete_messages(tenant.pk, message_ids)
+
+    found = place.run(work)
+    missing = [one for one in message_ids if one not in found.removed and one not in found.being_sent]
+    if as_json:
+        show.document({"removed": found.removed, "not_found": missing, "being_sent": found.being_sent})
+    else:
+        click.echo(f"Deleted {len(found.removed)} of {len(message_ids)}.")
+    for one in missing:
+        show.note(f"Error: there is no message {one!r}.")
+    for one in found.being_sent:
+        show.note(f"Error: {one!r} is being sent right now.")
+    if found.being_sent:
+        return Exit.CONFLICT
+    return Exit.NOT_FOUND if missing else Exit.OK
+
+
+async def _list(
+    store: Store, tenant: Tenant, wanted: MessageFilter, most: int | None, *, as_json: bool
+) -> bool:
+    """Write page after page; returns whether there are more than `most`."""
+    rows, array = show.Rows(COLUMNS), show.JsonArray()
+    instance = await store.fleet.instance()
+    after: MessageId | None = None
+    listed = 0
+    while most is None or listed < most:
+        size = PAGE if most is None else min(PAGE, most - listed)
+        page = await store.directory.messages(tenant.pk, wanted, after=after, limit=size + 1)
+        if as_json:
+            array.add(shape(view, instance) for view in page[:size])
+        elif page:
+            rows.add(_row(view) for view in page[:size])
+        listed += len(page[:size])
+        if len(page) <= size:
+            break
+        after = page[size - 1].id
+    if as_json:
+        array.end()
+    elif not listed:
+        click.echo("No messages.")
+    return len(page) > size
+
+
+def shape(view: MessageView, instance: int) -> dict[str, Any]:
+    """A message as clients see it."""
+    done = {Status.SENT: "sent_ts", Status.ERROR: "error_ts"}
+    shown = {
+        "id": view.client_id,
+        "pk": public_pk(instance, view.id),
+        "tenant_id": view.tenant_id,
+        "account_id": view.account_id,
+        "status": view.state,
+        "priority": int(view.priority),
+        "batch_code": view.batch_code,
+        "deferred_ts": view.deferred_until,
+        **{name: view.done_at for status, name in done.items() if view.state == status.name.lower()},
+        "error": view.error,
+        "reported_ts": view.reported_at,
+        "attempts": view.attempts,
+        "created_at": view.created_at,
+        "updated_at": view.updated_at,
+        "refused_recipients": [
+            {"address": one.address, "code": one.code, "enhanced": one.enhanced, "text": one.text}
+            for one in view.refused
+        ]
+        or None,
+        "message": json.loads(view.payload) if view.payload else None,
+    }
+    return {name: value for name, value in shown.items() if value is not None}
+
+
+def _row(view: MessageView) -> tuple[object, ...]:
+    created = show.moment(view.created_at)
+    return (view.client_id, view.account_id, view.state, _payload(view).get("subject"), created)
+
+
+def _details(view: MessageView, instance: int) -> dict[str, object]:
+    written = _payload(view)
+    return {
+        "ID": view.client_id,
+        "Key": public_pk(instance, view.id),
+        "Status": view.state,
+        "Error": view.error,
+        "Account": view.account_id,
+        "Priority": Priority(view.priority).name.lower(),
+        "Batch": view.batch_code,
+        "From": written.get("from"),
+        "To": ", ".join(written.get("to", ())) or None,
+        "Cc": ", ".join(written.get("cc", ())) or None,
+        "Bcc": ", ".join(written.get("bcc", ())) or None,
+        "Subject": written.get("subject"),
+        "Refused": ", ".join(f"{one.address} ({one.code})" for one in view.refused) or None,
+        "Attempts": view.attempts,
+        "Created": show.moment(view.created_at),
+        "Not before": show.moment(view.deferred_until),
+        "Done": show.moment(view.done_at),
+        "Reported": show.moment(view.reported_at),
+    }
+
+
+def _payload(view: MessageView) -> dict[str, Any]:
+    found = json.loads(view.payload) if view.payload else {}
+    return found if isinstance(found, dict) else {}
+
+
+def _event_shape(event: EventView) -> dict[str, object]:
+    return {
+        "event_id": event.event_id,
+        "event_type": event.event_type,
+        "event_ts": event.event_ts,
+        "event_data": json.loads(event.detail.to_json()),
+        "reported": event.reported,
+    }
+
+
+def _event_row(event: EventView) -> tuple[object, ...]:
+    detail = event.detail
+    said = detail.error or detail.reply or detail.reason or ""
+    return (show.moment(event.event_ts), event.event_type, event.reported, said)

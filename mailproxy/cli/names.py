@@ -1,0 +1,60 @@
+"""Names of instances and tenants, and the words the command line keeps for itself."""
+
+import re
+
+import click
+
+GLOBAL_WORDS = frozenset(
+    [
+        "list",
+        "start",
+        "stop",
+        "restart",
+        "status",
+        "delete",
+        "use",
+        "current",
+        "serve",
+        "api",
+        "workers",
+        "demo",
+    ]
+).union(["doctor", "db", "keys", "import", "help"])
+INSTANCE_WORDS = frozenset(
+    ["info", "stats", "token", "connect", "config", "tenants", "run-now", "explain", "help"]
+)
+_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_ACCOUNT = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+
+
+class Name(click.ParamType[str]):
+    """A word that can be typed as part of a command: never one of `reserved`."""
+
+    name = "name"
+
+    def __init__(
+        self, what: str, *, pattern: re.Pattern[str] = _NAME, reserved: frozenset[str] = frozenset()
+    ) -> None:
+        self._what = what
+        self._pattern = pattern
+        self._reserved = reserved
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        text = str(value)
+        if not self._pattern.fullmatch(text) or text.startswith("-"):
+            allowed = "letters, digits, '_', '-'" + (" and '.'" if self._pattern is _ACCOUNT else "")
+            self.fail(f"{text!r} is no name for {self._what}: use 1 to 64 {allowed}.", param, ctx)
+        if text in self._reserved:
+            self.fail(f"{text!r} is a command, so {self._what} cannot have this name.", param, ctx)
+        return text
+
+
+INSTANCE = Name("an instance")
+NEW_INSTANCE = Name("an instance", reserved=GLOBAL_WORDS)
+TENANT = Name("a tenant")
+NEW_TENANT = Name("a tenant", reserved=INSTANCE_WORDS)
+ACCOUNT = Name("an account", pattern=_ACCOUNT)
+
+
+def is_instance_name(text: str) -> bool:
+    return _NAME.fullmatch(text) is not None and not text.startswith("-")
