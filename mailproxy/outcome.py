@@ -7,8 +7,9 @@ from mailproxy.model import Seconds
 
 
 class Stage(StrEnum):
-    """The step of the SMTP dialogue at which something happened (RFC 5321 §3.3)."""
+    """The step at which something happened: our own preparation, then those of RFC 5321 §3.3."""
 
+    PREPARE = "prepare"
     CONNECT = "connect"
     TLS = "tls"
     EHLO = "ehlo"
@@ -49,10 +50,14 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """The server answered 2xx to the final dot for every recipient not in `refused`."""
+    """The server answered 2xx to the final dot for every recipient not in `refused`.
+
+    With some refused, `accepted` names the others by index and address: they must never get it again (H7).
+    """
 
     reply: Reply
     refused: tuple[Refusal, ...] = ()
+    accepted: tuple[tuple[int, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

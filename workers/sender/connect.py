@@ -83,13 +83,21 @@ async def connect(
         kind = Trouble.TLS if isinstance(error, ssl.SSLError) else Trouble.PROTOCOL
         return AccountTrouble(kind, f"the account's settings cannot be used: {error}")
     dialling = _Dialling(client, account, require_tls)
+    running = asyncio.ensure_future(dialling.run(timeouts.greeting))
     try:
-        return await dialling.run(timeouts.greeting)
-    except (SMTPException, OSError) as error:
-        return _trouble(dialling.stage, error)
+        await asyncio.wait([running])
+    except asyncio.CancelledError:
+        # Python 3.11's wait_for, used below, can swallow a cancellation: the dead socket cannot be overlooked.
+        running.cancel()
+        with suppress(OSError):
+            sock.shutdown(socket.SHUT_RDWR)
+        await asyncio.wait([running])
+        dialling.done = False
+        raise
     finally:
         if not dialling.done:
             client.close()
+    return running.result()
 
 
 class _Dialling:
@@ -103,6 +111,12 @@ class _Dialling:
         self.done = False
 
     async def run(self, greeting_timeout: Seconds) -> Link | AccountTrouble:
+        try:
+            return await self._steps(greeting_timeout)
+        except (SMTPException, OSError) as error:
+            return _trouble(self.stage, error)
+
+    async def _steps(self, greeting_timeout: Seconds) -> Link | AccountTrouble:
         await self.client.connect(timeout=greeting_timeout)
         await self._hello()
         if self._wants_starttls():
@@ -147,11 +161,12 @@ class _Dialling:
 
     async def _log_in(self, user: str, password: str) -> None:
         mechanisms = {
+            "cram-md5": self.client.auth_crammd5,
             "plain": self.client.auth_plain,
             "login": self.client.auth_login,
-            "cram-md5": self.client.auth_crammd5,
         }
-        names = list(mechanisms) if self._tls_version() is not None else list(reversed(mechanisms))
+        # CRAM-MD5 hides the password on the wire but makes the server keep it in clear: last, once encrypted.
+        names = ("plain", "login", "cram-md5") if self._tls_version() else tuple(mechanisms)
         refusal: SMTPException = SMTPNotSupported("the server offers no usable AUTH mechanism")
         for name in names:
             if name not in self.client.server_auth_methods:

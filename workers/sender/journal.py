@@ -4,6 +4,7 @@ One line an outcome: `crc32 json`, the CRC in hexadecimal, the JSON a list, in `
 It survives the death of its writer, not of the machine: no fsync (RELIABILITY §1.3).
 """
 
+import errno
 import fcntl
 import json
 import os
@@ -74,7 +75,7 @@ class Journal:
         written = os.write(self._fd, b"\n" + line if self._torn else line)
         self._torn = written != len(line) + self._torn
         if self._torn:
-            raise OSError(f"short write to {self.path}")
+            raise OSError(errno.ENOSPC, "the journal takes no more", str(self.path))
 
     def truncate(self) -> None:
         """Forget everything; only when the database has every outcome recorded so far."""
@@ -130,8 +131,8 @@ def _decode(line: bytes) -> Record | None:
 
 def _from_outcome(outcome: Outcome) -> list[Any]:
     match outcome:
-        case Sent(reply, refused):
-            return ["sent", _from_reply(reply), _from_refusals(refused)]
+        case Sent(reply, refused, accepted):
+            return ["sent", _from_reply(reply), _from_refusals(refused), accepted]
         case Deferred(stage, cause, reply, refused):
             return ["deferred", stage, _clip(cause), _from_reply(reply), _from_refusals(refused)]
         case Refused(stage, cause, reply, refused):
@@ -148,8 +149,9 @@ def _from_outcome(outcome: Outcome) -> list[Any]:
 
 def _to_outcome(fields: list[Any]) -> Outcome:
     match fields:
-        case ["sent", [code, text, enhanced], refused]:
-            return Sent(Reply(code, text, enhanced), _to_refusals(refused))
+        case ["sent", [code, text, enhanced], refused, accepted]:
+            who = tuple((index, address) for index, address in accepted)
+            return Sent(Reply(code, text, enhanced), _to_refusals(refused), who)
         case ["deferred", stage, cause, reply, refused]:
             return Deferred(Stage(stage), cause, _to_reply(reply), _to_refusals(refused))
         case ["refused", stage, cause, reply, refused]:

@@ -53,7 +53,7 @@ def is_positive(stage: Stage, code: int) -> bool:
             return 200 <= code < 300 and code != 221
         case Stage.DATA:
             return code == 354
-        case Stage.BODY:
+        case Stage.BODY | Stage.PREPARE:
             return False
         case _:
             assert_never(stage)
@@ -66,7 +66,7 @@ def judge(stage: Stage, reply: Reply, refused: tuple[Refusal, ...] = ()) -> Setb
     match stage:
         case Stage.CONNECT | Stage.TLS | Stage.EHLO | Stage.AUTH:
             return judge_connection(stage, reply)
-        case Stage.MAIL | Stage.RCPT | Stage.DATA | Stage.BODY:
+        case Stage.MAIL | Stage.RCPT | Stage.DATA | Stage.BODY | Stage.PREPARE:
             if reply.code in LOGIN_CODES:
                 return AccountTrouble(Trouble.AUTH, str(reply), reply, definite=True)
             return _setback(stage, reply, refused) or _nonsense(stage, reply, refused)

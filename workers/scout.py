@@ -1,0 +1,103 @@
+"""The scout: one query tells which accounts of the node have work, and the supervisor is told."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+
+from mailproxy import keyfile, log
+from mailproxy.config import Settings
+from mailproxy.errors import StorageUnavailable
+from mailproxy.model import Seconds
+from mailproxy.records import DueAccounts
+from mailproxy.store import Store
+from sql.open import open_store
+from workers.control import AccountSlot, Wanted
+from workers.frame import Life
+
+SHORTEST: Seconds = 0.05
+LONGEST: Seconds = 1.0
+TOPIC = "queue"
+
+_log = log.get(__name__)
+
+
+async def entry(life: Life) -> int | None:
+    """Look, tell, wait for a hint or for what is due next."""
+    node = keyfile.node_id(life.settings)
+    store = await open_store(life.settings, role=life.role)
+    hinted = asyncio.Event()
+    listener = asyncio.create_task(_hints(store, hinted))
+    try:
+        life.ready()
+        await _scout(life, store, node, hinted)
+    finally:
+        listener.cancel()
+        await asyncio.gather(listener, return_exceptions=True)
+        await store.aclose()
+    return None
+
+
+async def _scout(life: Life, store: Store, node: str, hinted: asyncio.Event) -> None:
+    told: tuple[AccountSlot, ...] = ()
+    pause = Pause(life.settings)
+    while not life.stopping.is_set():
+        hinted.clear()
+        due = await _look(store, node, life.settings.account_slots)
+        if due is not None:
+            wanted = tuple((account.account_pk, account.slot) for account in due.accounts)
+            if wanted != told:
+                life.tell(Wanted(wanted))
+                pause.shorten()
+            told = wanted
+        await _wait(life, hinted, pause.next(due))
+
+
+async def _look(store: Store, node: str, slots: int) -> DueAccounts | None:
+    try:
+        return await store.queue.due_accounts(node, slots)
+    except StorageUnavailable as e:
+        _log.warning("cannot_look", error=e.detail)
+        return None
+
+
+class Pause:
+    """50 ms after a change, doubling to 1 s, never beyond what is due next; fixed when polling is asked for."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._fixed = None if settings.dispatch_on_arrival else max(settings.send_loop_interval, SHORTEST)
+        self._on_request = settings.test_mode
+        self._seconds = SHORTEST
+
+    def shorten(self) -> None:
+        self._seconds = SHORTEST / 2
+
+    def next(self, due: DueAccounts | None) -> Seconds | None:
+        """None waits for a hint alone: in test mode only run-now dispatches."""
+        if self._on_request:
+            return None
+        if self._fixed is not None:
+            return self._fixed
+        self._seconds = min(self._seconds * 2, LONGEST)
+        soon = due.next_due_in if due is not None else None
+        return self._seconds if soon is None else max(min(self._seconds, soon), 0.005)
+
+
+async def _wait(life: Life, hinted: asyncio.Event, seconds: Seconds | None) -> None:
+    waits = [asyncio.ensure_future(event.wait()) for event in (hinted, life.stopping)]
+    await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+    for task in waits:
+        task.cancel()
+
+
+async def _hints(store: Store, hinted: asyncio.Event) -> None:
+    async with store.wakeups.listen() as topics:
+        async for topic in _only(topics, TOPIC):
+            _log.debug("hint", topic=topic)
+            hinted.set()
+
+
+async def _only(topics: AsyncIterator[str], wanted: str) -> AsyncIterator[str]:
+    with contextlib.suppress(asyncio.CancelledError):
+        async for topic in topics:
+            if topic == wanted:
+                yield topic

@@ -1,0 +1,285 @@
+"""One account in a sender: claims what can be sent soon, hands it over on its connections, settles it."""
+
+import asyncio
+import random
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from mailproxy import log, metrics
+from mailproxy.errors import StorageUnavailable
+from mailproxy.model import Account, AccountCondition, Epoch, Seconds
+from mailproxy.outcome import AccountTrouble, Outcome, Sent, Withheld
+from mailproxy.records import Claim, Claimed
+from mailproxy.retry import RetryPolicy, backoff
+from mailproxy.store import Store
+from workers.sender import activity, recovery
+from workers.sender.connect import Timeouts
+from workers.sender.groups import Settlements
+from workers.sender.handover import HandOver, Progress, hand_over
+from workers.sender.pool import Pool
+from workers.sender.settlement import Attempt, Rules, expired, settle
+
+LARGEST_CLAIM = 200
+LOOK_AGAIN: Seconds = 1.0
+DATABASE_PAUSE: Seconds = 1.0
+AHEAD: Seconds = 0.5
+STUCK_AFTER: Seconds = 5.0
+OLDEST_READY: Seconds = 30.0
+BREAKER_REST: Seconds = 365 * 86400.0
+
+_log = log.get(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Sending:
+    """What the accounts of a process share."""
+
+    store: Store
+    epoch: Epoch
+    node: str
+    handover: HandOver
+    settlements: Settlements
+    retry: RetryPolicy
+    timeouts: Timeouts
+    connections: int
+    claim_size: int
+    idle_after: Seconds
+
+
+class LeaseLost(Exception):
+    """Somebody else may own the account: the process must end (RELIABILITY §2.3)."""
+
+
+class AccountGone(Exception):
+    """The account was deleted, and its messages with it."""
+
+
+class AccountSender:
+    """Owns the lease of (account, slot) while `run` lasts."""
+
+    def __init__(self, sending: Sending, account: Account, slot: int, *, unclean: bool) -> None:
+        self._sending = sending
+        self._account = account
+        self._slot = slot
+        self._recover_again = unclean
+        self._rules = self._rules_of(account)
+        self._pool = Pool(account, limit=sending.connections, timeouts=sending.timeouts)
+        self._ready: deque[Claimed] = deque()
+        self._running: dict[asyncio.Task[None], Progress | None] = {}
+        self._woken = asyncio.Event()
+        self._limited = False
+        self._in_trouble = False
+        self._was_in_trouble = True
+        self._rate = activity.Rate()
+        self._settled_at = time.monotonic()
+        self.metrics = metrics.account(account.tenant_id, account.id)
+        self.stopping = False
+
+    def wake(self) -> None:
+        self._woken.set()
+
+    async def run(self) -> None:
+        """Claim and send until idle or told to stop; raises LeaseLost."""
+        idle_since = time.monotonic()
+        try:
+            while not self.stopping:
+                self._woken.clear()
+                if self._ready and time.monotonic() - self._settled_at > OLDEST_READY:
+                    self._give_back(self._ready)
+                wait = await self._claim_some()
+                if self._ready or self._running or self._recover_again:
+                    idle_since = time.monotonic()
+                elif time.monotonic() - idle_since >= self._sending.idle_after:
+                    return
+                await self._sleep(wait)
+        finally:
+            await self._pool.close()
+
+    async def stop(self, drained: Callable[[set[asyncio.Task[None]]], Awaitable[object]]) -> None:
+        """Give back what has no intent yet, and let the rest come to its end."""
+        self.stopping = True
+        self.wake()
+        self._give_back(self._ready)
+        for task, progress in list(self._running.items()):
+            if progress is None or not progress.committed:
+                task.cancel()
+        if self._running:
+            await drained(set(self._running))
+
+    # -- step 1
+
+    async def _claim_some(self) -> Seconds | None:
+        """Claim up to what the connections can take soon; returns how long there is nothing to do."""
+        try:
+            if self._recover_again:
+                await self._recover()
+            wanted = self._room()
+            if wanted <= 0:
+                return None
+            claim = await self._sending.store.queue.claim(
+                self._account.pk, self._slot, epoch=self._sending.epoch, limit=wanted
+            )
+            await self._take(claim)
+        except StorageUnavailable as e:
+            _log.warning("cannot_claim", account=self._account.id, error=e.detail)
+            return DATABASE_PAUSE
+        return 0.0 if len(claim.messages) == wanted else claim.wait
+
+    def _room(self) -> int:
+        """Free connections or half a second's work, whichever is more (DESIGN §7)."""
+        connections = self._sending.connections
+        soon = max(self._sending.claim_size, int(self._rate.per_second * AHEAD))
+        target = connections + min(soon, self._account.batch_size or LARGEST_CLAIM)
+        backlog = len(self._ready) + len(self._running)
+        stuck = len(self._running) >= connections and time.monotonic() - self._settled_at > STUCK_AFTER
+        if stuck or backlog * 2 > target:
+            return 0
+        return min(target - backlog, self._account.batch_size or LARGEST_CLAIM)
+
+    async def _take(self, claim: Claim) -> None:
+        if claim.lease_lost:
+            await self._reload()
+            raise LeaseLost(self._account.id)
+        self._sending.handover.at("claimed")
+        self._limited = claim.limited
+        if claim.rests:
+            self.metrics.rate_limited.inc()
+            self.metrics.deferred.inc()
+        if claim.messages and claim.account_version != self._account.version:
+            await self._reload()
+        for message in claim.messages:
+            activity.claimed(self._account, message)
+            if message.expired:
+                self._sending.settlements.add(expired(Attempt.of(message)))
+            else:
+                self._ready.append(message)
+        self._start()
+
+    async def _reload(self) -> None:
+        account = await self._sending.store.directory.sending_account(self._account.pk)
+        if account is None:
+            raise AccountGone(self._account.id)
+        self._account = account
+        self._rules = self._rules_of(account)
+        self._pool.update(account)
+
+    async def _recover(self) -> None:
+        found = await recovery.recover(
+            self._sending.store.queue,
+            self._account,
+            self._rules,
+            epoch=self._sending.epoch,
+            node=self._sending.node,
+            add=self._sending.settlements.add,
+        )
+        self.metrics.unknown.inc(len(found.in_doubt))
+        self._recover_again = found.left > 0
+
+    # -- steps 2 to 6
+
+    def _start(self) -> None:
+        while self._ready and len(self._running) < self._sending.connections:
+            task = asyncio.create_task(self._work())
+            self._running[task] = None
+            task.add_done_callback(self._ended)
+
+    def _ended(self, task: "asyncio.Task[None]") -> None:
+        del self._running[task]
+        self.wake()
+        if not task.cancelled() and (error := task.exception()):
+            _log.error("hand_over_broke", account=self._account.id, exc_info=error)
+            self._sending.handover.gate.closed_by = f"a bug: {type(error).__name__}"
+
+    async def _work(self) -> None:
+        """One connection's worth of hand-overs, one after the other."""
+        task = asyncio.current_task()
+        assert task is not None
+        while self._ready and not self.stopping and not self._in_trouble:
+            progress = Progress(self._ready.popleft())
+            self._running[task] = progress
+            outcome = await self._hand_over(progress)
+            await self._settle(progress, outcome)
+            if self._room() > 0:
+                self.wake()
+
+    async def _hand_over(self, progress: Progress) -> Outcome:
+        try:
+            return await hand_over(self._sending.handover, progress, self._pool, limited=self._limited)
+        except asyncio.CancelledError:
+            if not self.stopping:
+                raise
+            return Withheld("the sender stops")
+
+    async def _settle(self, progress: Progress, outcome: Outcome) -> None:
+        message = progress.message
+        chance = random.random()  # noqa: S311 - spreads retries
+        settlement = settle(Attempt.of(message), outcome, self._rules, time.time(), chance)
+        self._sending.settlements.add(settlement)
+        self._settled_at = time.monotonic()
+        self._rate.count(self._settled_at)
+        activity.settled(self._account, self.metrics, message, outcome, settlement, progress.started)
+        if isinstance(outcome, AccountTrouble):
+            await self._back_off(outcome)
+        elif isinstance(outcome, Sent) and self._was_in_trouble:
+            self._was_in_trouble = False
+            await self._tell_database(self._sending.store.queue.account_works(self._account.pk))
+
+    async def _back_off(self, trouble: AccountTrouble) -> None:
+        """Once for all connections that met it; what is claimed goes back untouched (RELIABILITY H9)."""
+        self._give_back(self._ready)
+        if self._in_trouble:
+            return
+        self._in_trouble = self._was_in_trouble = True
+        condition = AccountCondition.BREAKER_OPEN if trouble.definite else AccountCondition.BACKING_OFF
+        fails = self._rate.troubles = self._rate.troubles + 1
+        rest = BREAKER_REST if trouble.definite else trouble.retry_after or backoff(fails, random.random())  # noqa: S311
+        _log.warning(
+            "account_rests",
+            tenant=self._account.tenant_id,
+            account=self._account.id,
+            condition=str(condition),
+            trouble=str(trouble.trouble),
+            cause=trouble.cause,
+            seconds=None if trouble.definite else round(rest, 1),
+        )
+        await self._tell_database(
+            self._sending.store.queue.back_off(
+                self._account.pk,
+                condition=condition,
+                reason=str(trouble.trouble),
+                cause=trouble.cause,
+                delay=rest,
+            )
+        )
+        self._in_trouble = False
+
+    async def _tell_database(self, statement: Awaitable[object]) -> None:
+        """The account's condition is advice: when it cannot be stored, the next attempt finds out again."""
+        try:
+            await statement
+        except StorageUnavailable as e:
+            _log.warning("condition_not_stored", account=self._account.id, error=e.detail)
+
+    # -- around
+
+    def _give_back(self, messages: deque[Claimed]) -> None:
+        while messages:
+            message = messages.popleft()
+            outcome = Withheld("not begun")
+            self._sending.settlements.add(settle(Attempt.of(message), outcome, self._rules, time.time(), 0.5))
+
+    def _rules_of(self, account: Account) -> Rules:
+        return Rules(self._sending.retry.for_account(account), account.on_unknown_outcome)
+
+    async def _sleep(self, wait: Seconds | None) -> None:
+        longest = LOOK_AGAIN if wait is None else min(max(wait, 0.0), LOOK_AGAIN)
+        if longest == 0.0:
+            await asyncio.sleep(0)
+            return
+        try:
+            async with asyncio.timeout(longest):
+                await self._woken.wait()
+        except TimeoutError:
+            self._pool.close_idle()

@@ -1,0 +1,151 @@
+"""The six steps from a claimed row to a settled one (RELIABILITY §1.3).
+
+1 claim (loop.py) - 2 prepare - 3 offer - 4 intent - 5 dot and journal - 6 finish. The final dot is the only
+irreversible act; until the intent everything is retryable, and nobody sends a dot whose outcome could be lost.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+from mailproxy.limits import SLACK
+from mailproxy.model import Seconds
+from mailproxy.outcome import AccountTrouble, Deferred, Outcome, Refused, Sent, Unknown, Withheld
+from mailproxy.records import Claimed
+from workers.sender.groups import Intents
+from workers.sender.journal import Journal
+from workers.sender.pool import Pool
+from workers.sender.prepare import Prepared, prepare
+from workers.sender.session import ConnectionLost, Offered, Session
+
+FRESH_TRIES = 3
+
+Breakpoint = Callable[[str], None]
+"""Called at each step with its name; a test's may end the process there."""
+
+
+def passes(step: str) -> None:
+    """The breakpoint of production."""
+
+
+@dataclass(slots=True)
+class Gate:
+    """Whether this process may send dots at all: its leases are renewed and its journal can be written."""
+
+    fence: Seconds = 0.0
+    closed_by: str | None = None
+
+    def shut(self) -> str | None:
+        """Why no dot may be sent now. `fence` is on the monotonic clock (RELIABILITY §2.3)."""
+        if self.closed_by is None and time.monotonic() >= self.fence:
+            return "the lease ran out"
+        return self.closed_by
+
+
+@dataclass(frozen=True, slots=True)
+class HandOver:
+    """What a process's hand-overs share."""
+
+    instance: int
+    intents: Intents
+    journal: Journal
+    gate: Gate
+    at: Breakpoint = passes
+
+
+@dataclass(slots=True)
+class Progress:
+    """How far one hand-over has come. `committed`: its intent was asked for, so it must be brought to an end."""
+
+    message: Claimed
+    committed: bool = False
+    started: Seconds = field(default_factory=time.monotonic)
+
+
+async def hand_over(shared: HandOver, progress: Progress, pool: Pool, *, limited: bool) -> Outcome:
+    """One attempt. Cancelled before its intent it leaves nothing behind but a closed connection."""
+    prepared = prepare(progress.message, shared.instance)
+    shared.at("prepared")
+    if isinstance(prepared, Refused):
+        return prepared
+    offer = await _offer(prepared, pool)
+    if not isinstance(offer, Session):
+        return offer
+    shared.at("offered")
+    try:
+        return await _commit(shared, progress, offer, prepared, limited=limited)
+    finally:
+        pool.release(offer)
+
+
+async def _offer(prepared: Prepared, pool: Pool) -> Session | Outcome:
+    """Everything but the dot, on a connection that is ours until released. A reused one may be stale, for free."""
+    lost: ConnectionLost | None = None
+    for _ in range(FRESH_TRIES + pool.open_count):
+        session = await pool.acquire()
+        if isinstance(session, AccountTrouble):
+            return session
+        try:
+            outcome = await session.offer(
+                prepared.mail_from, prepared.recipients, prepared.data, smtputf8=prepared.smtputf8
+            )
+        except BaseException:
+            pool.discard(session)
+            raise
+        if isinstance(outcome, Offered):
+            return session
+        pool.release(session)
+        if not isinstance(outcome, ConnectionLost):
+            return outcome
+        lost = outcome
+    assert lost is not None
+    return Deferred(lost.stage, lost.cause)
+
+
+async def _commit(
+    shared: HandOver, progress: Progress, session: Session, prepared: Prepared, *, limited: bool
+) -> Outcome:
+    message = progress.message
+    progress.committed = True
+    asked = time.monotonic()
+    granted = shared.gate.shut() is None and await shared.intents.ask(message.id, limited=limited)
+    shared.at("intended")
+    reason = shared.gate.shut()
+    if reason is None and not granted:
+        reason = "the intent was refused"
+    if reason is None and limited and time.monotonic() - asked > SLACK:
+        reason = "the rate slot has passed"
+    if reason is not None:
+        session.abandon()
+        outcome: Outcome = Withheld(reason)
+    else:
+        outcome = _named(await _dot(session), prepared)
+    shared.at("replied")
+    _record(shared, message, outcome)
+    shared.at("journaled")
+    return outcome
+
+
+async def _dot(session: Session) -> Outcome:
+    """Cut off while waiting for the reply, the outcome is unknown, and said to be."""
+    try:
+        return await session.dot()
+    except asyncio.CancelledError:
+        session.abandon()
+        return Unknown("stopped while waiting for the reply to the dot")
+
+
+def _named(outcome: Outcome, prepared: Prepared) -> Outcome:
+    if not isinstance(outcome, Sent) or not outcome.refused:
+        return outcome
+    without = {refusal.index for refusal in outcome.refused}
+    return replace(outcome, accepted=tuple(r for r in prepared.recipients if r[0] not in without))
+
+
+def _record(shared: HandOver, message: Claimed, outcome: Outcome) -> None:
+    """A journal that cannot be written closes the gate: the next outcome might be lost (RELIABILITY F27)."""
+    try:
+        shared.journal.record(message.id, message.revision, message.attempt, outcome)
+    except OSError as e:
+        shared.gate.closed_by = f"the journal cannot be written: {e}"

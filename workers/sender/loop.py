@@ -1,0 +1,240 @@
+"""A sender: claim, hand over, settle, for the accounts it was given. Begin here.
+
+The entry opens the store, replays what dead processes of this node left in their journals, and keeps its leases
+alive. Each account is an `AccountSender` (account.py); one message's way is in handover.py.
+"""
+
+import asyncio
+import contextlib
+import time
+from functools import partial
+from pathlib import Path
+
+from mailproxy import keyfile, log
+from mailproxy.errors import StorageUnavailable
+from mailproxy.model import AccountPk, Seconds
+from mailproxy.retry import RetryPolicy
+from mailproxy.store import Store
+from sql.open import open_store
+from workers.control import AccountSlot, Assign, Idle, Reaped, Wake
+from workers.frame import TRY_AGAIN, Life, drain
+from workers.sender import recovery
+from workers.sender.account import AccountGone, AccountSender, LeaseLost, Sending
+from workers.sender.connect import Timeouts
+from workers.sender.groups import Intents, Settlements
+from workers.sender.handover import Breakpoint, Gate, HandOver, passes
+from workers.sender.journal import Journal
+
+RENEWALS_PER_LEASE = 3
+LINGER: Seconds = 2.0
+JOURNALS = "journal"
+
+_log = log.get(__name__)
+
+
+async def entry(life: Life, *, at: Breakpoint = passes, timeouts: Timeouts | None = None) -> int | None:
+    """The life of a sender process; `at` and `timeouts` are for tests."""
+    settings = life.settings
+    node = keyfile.node_id(settings)
+    journals = Path(settings.state_dir) / JOURNALS
+    store = await open_store(settings, role=life.role)
+    try:
+        retry = RetryPolicy(settings.max_retries, settings.retry_delays)
+        epoch = await store.fleet.register(life.owner, node, life.role)
+        await recovery.replay_orphans(store.queue, journals, retry)
+        book = Journal.open(journals, epoch)
+        gate = Gate(fence=time.monotonic() + settings.lease_seconds)
+        settlements = Settlements(store.queue, epoch, covered=book.truncate)
+        shared = HandOver(await store.fleet.instance(), Intents(store.queue, epoch), book, gate, at)
+        sending = Sending(
+            store=store,
+            epoch=epoch,
+            node=node,
+            handover=shared,
+            settlements=settlements,
+            retry=retry,
+            timeouts=timeouts or Timeouts(),
+            connections=settings.sender_connections,
+            claim_size=settings.batch_size_per_account,
+            idle_after=settings.idle_seconds,
+        )
+        return await Sender(life, sending, gate, book).run()
+    finally:
+        await store.aclose()
+
+
+class Sender:
+    """The accounts of one process, its leases, and its end."""
+
+    def __init__(self, life: Life, sending: Sending, gate: Gate, book: Journal) -> None:
+        self._life = life
+        self._sending = sending
+        self._store: Store = sending.store
+        self._gate = gate
+        self._book = book
+        self._succeeds = set(life.succeeds)
+        self._accounts: dict[AccountSlot, AccountSender] = {}
+        self._tasks: dict[AccountSlot, asyncio.Task[None]] = {}
+        self._broken = asyncio.Event()
+        self._changed = asyncio.Event()
+
+    async def run(self) -> int | None:
+        """Serve until stopped, idle or broken; what was handed over is settled before the end if it can be."""
+        aside = [asyncio.create_task(part) for part in (self._sending.settlements.run(), self._keep_leases())]
+        for account in self._life.assigned:
+            self._serve(account)
+        self._life.ready()
+        aside.append(asyncio.create_task(self._listen()))
+        try:
+            await self._until_done()
+            await self._wind_up()
+        finally:
+            for task in aside:
+                task.cancel()
+            await asyncio.gather(*aside, return_exceptions=True)
+        return TRY_AGAIN if self._broken.is_set() else None
+
+    async def _until_done(self) -> None:
+        while not (self._life.stopping.is_set() or self._broken.is_set()):
+            self._changed.clear()
+            waits = [self._life.stopping, self._broken, self._changed]
+            tasks = [asyncio.ensure_future(event.wait()) for event in waits]
+            await asyncio.wait(
+                tasks, timeout=None if self._tasks else LINGER, return_when=asyncio.FIRST_COMPLETED
+            )
+            idle = not any(task.done() for task in tasks) and not self._tasks
+            for task in tasks:
+                task.cancel()
+            if idle:
+                return
+
+    # -- accounts come and go
+
+    def _serve(self, account: AccountSlot) -> None:
+        if account in self._tasks:
+            self._wake(account)
+            return
+        task = asyncio.create_task(self._account(account))
+        self._tasks[account] = task
+        task.add_done_callback(partial(self._left, account))
+
+    def _wake(self, account: AccountSlot) -> None:
+        if sender := self._accounts.get(account):
+            sender.wake()
+
+    async def _account(self, account: AccountSlot) -> None:
+        pk, slot = account
+        taken = await self._lease(pk, slot)
+        if taken is None:
+            return
+        known = await self._store.directory.sending_account(pk)
+        if known is None:
+            return
+        sender = AccountSender(self._sending, known, slot, unclean=taken)
+        self._accounts[account] = sender
+        with contextlib.suppress(AccountGone):
+            await sender.run()
+        if not sender.stopping:
+            await self._sending.settlements.flushed()
+            await self._store.queue.release_leases(self._sending.epoch, [pk])
+
+    async def _lease(self, pk: AccountPk, slot: int) -> bool | None:
+        """Whether its former holder left without giving it back; None when somebody else holds it."""
+        asked = time.monotonic()
+        taken = await self._store.queue.take_lease(
+            pk,
+            slot,
+            epoch=self._sending.epoch,
+            ttl=self._life.settings.lease_seconds,
+            succeeds=sorted(self._succeeds),
+        )
+        if taken is None:
+            return None
+        self._gate.fence = min(self._gate.fence, asked + self._life.settings.lease_seconds)
+        return taken.unclean
+
+    def _left(self, account: AccountSlot, task: "asyncio.Task[None]") -> None:
+        del self._tasks[account]
+        self._accounts.pop(account, None)
+        self._changed.set()
+        error = None if task.cancelled() else task.exception()
+        if error is None:
+            self._life.tell(Idle((account,)))
+            return
+        _log.error("account_ended", account=account[0], error=str(error), exc_info=_unexpected(error))
+        self._gate.closed_by = self._gate.closed_by or str(error)
+        self._broken.set()
+
+    async def _listen(self) -> None:
+        while True:
+            match await self._life.inbox.get():
+                case Assign(accounts):
+                    for account in accounts:
+                        self._serve(account)
+                case Wake(accounts):
+                    for account in accounts:
+                        self._wake(account)
+                case Reaped(owners):
+                    self._succeeds.update(owners)
+                    await self._replay()
+
+    async def _replay(self) -> None:
+        with contextlib.suppress(StorageUnavailable):
+            await recovery.replay_orphans(self._store.queue, self._book.path.parent, self._sending.retry)
+
+    # -- leases
+
+    async def _keep_leases(self) -> None:
+        """Renew three times a lease; without an answer in time the gate's fence passes by itself."""
+        ttl = self._life.settings.lease_seconds
+        while True:
+            await asyncio.sleep(ttl / RENEWALS_PER_LEASE)
+            asked = time.monotonic()
+            held = set(self._accounts)
+            try:
+                kept = await self._store.queue.renew_leases(self._sending.epoch, ttl)
+                alive = await self._store.fleet.beat(self._sending.epoch)
+            except StorageUnavailable as e:
+                _log.warning("leases_not_renewed", error=e.detail)
+                continue
+            if not alive or held & set(self._accounts) - kept:
+                self._gate.closed_by = "a lease was lost"
+                self._broken.set()
+            self._gate.fence = asked + ttl
+
+    # -- the end
+
+    async def _wind_up(self) -> None:
+        """Stop claiming, give back what has no intent, wait for replies to dots, commit, give leases back."""
+        left = self._life.drain_left if self._life.stopping.is_set() else (lambda: LINGER)
+        await asyncio.gather(
+            *(account.stop(partial(drain, left=left)) for account in list(self._accounts.values()))
+        )
+        for task in list(self._tasks.values()):
+            task.cancel()
+        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+        if await self._flush(max(left(), LINGER)):
+            self._book.close(remove=True)
+            await self._leave()
+        else:
+            self._book.close(remove=False)
+
+    async def _flush(self, within: Seconds) -> bool:
+        try:
+            async with asyncio.timeout(within):
+                await self._sending.settlements.flushed()
+        except TimeoutError:
+            _log.error("outcomes_left_to_journal", waiting=self._sending.settlements.waiting)
+            return False
+        return True
+
+    async def _leave(self) -> None:
+        try:
+            await self._store.queue.release_leases(self._sending.epoch)
+            await self._store.fleet.leave(self._sending.epoch)
+        except StorageUnavailable as e:
+            _log.warning("leases_not_released", error=e.detail)
+
+
+def _unexpected(error: BaseException) -> BaseException | None:
+    return None if isinstance(error, LeaseLost | StorageUnavailable) else error

@@ -1,0 +1,187 @@
+"""Pure: what an outcome means for the message's row, its recipients and its report."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import assert_never
+
+from mailproxy.model import (
+    EventDetail,
+    EventType,
+    Instant,
+    MessageId,
+    OnUnknownOutcome,
+    RefusedRecipient,
+    Status,
+)
+from mailproxy.outcome import (
+    AccountTrouble,
+    Deferred,
+    Outcome,
+    Refusal,
+    Refused,
+    Reply,
+    Sent,
+    Stage,
+    Unknown,
+    Withheld,
+)
+from mailproxy.records import Claimed, Finish, InDoubt, RecipientOutcome, Release
+from mailproxy.retry import GiveUp, RetryAt, RetryPolicy, describe, next_step
+
+Settlement = Finish | Release
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """Which attempt ended; `before` are the recipients that earlier ones settled."""
+
+    id: MessageId
+    revision: int
+    number: int
+    before: tuple[RecipientOutcome, ...] = ()
+
+    @classmethod
+    def of(cls, message: Claimed) -> "Attempt":
+        return cls(message.id, message.revision, message.attempt, message.recipients)
+
+    @classmethod
+    def in_doubt(cls, message: InDoubt) -> "Attempt":
+        return cls(message.id, message.revision, message.attempt)
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What the account wants done with failures."""
+
+    retry: RetryPolicy
+    on_unknown_outcome: OnUnknownOutcome
+
+
+def settle(attempt: Attempt, outcome: Outcome, rules: Rules, now: Instant, chance: float) -> Settlement:
+    """`chance` in [0, 1) spreads the retry delays."""
+    match outcome:
+        case Sent():
+            return _sent(attempt, outcome, rules, now, chance)
+        case Deferred() | Refused():
+            return _failed(attempt, outcome, rules, now, chance)
+        case Unknown():
+            return _unknown(attempt, outcome, rules, now, chance)
+        case AccountTrouble() | Withheld():
+            return Release(attempt.id, attempt.revision, attempt.number, refund=True)
+        case _:
+            assert_never(outcome)
+
+
+def expired(attempt: Attempt) -> Finish:
+    detail = EventDetail(attempt=attempt.number, error="Expired before it could be sent")
+    return _finish(attempt, Status.EXPIRED, EventType.EXPIRED, detail)
+
+
+def _sent(attempt: Attempt, sent: Sent, rules: Rules, now: Instant, chance: float) -> Settlement:
+    refused = [_exception(refusal) for refusal in sent.refused if refusal.permanent]
+    later = [refusal for refusal in sent.refused if not refusal.permanent]
+    if later:
+        cause = Deferred(Stage.RCPT, f"{len(later)} recipients deferred: {later[0].reply}", later[0].reply)
+        step = next_step(cause, attempt.number, rules.retry, now, chance)
+        if isinstance(step, RetryAt):
+            accepted = [RecipientOutcome(index, True, address) for index, address in sent.accepted]
+            return _retry(attempt, step, cause.reply, now, tuple(refused + accepted))
+        refused += [_exception(refusal) for refusal in later]
+    detail = EventDetail(
+        attempt=attempt.number,
+        code=sent.reply.code,
+        enhanced=sent.reply.enhanced,
+        reply=sent.reply.text,
+        refused=_reported((*attempt.before, *refused)),
+    )
+    return _finish(attempt, Status.SENT, EventType.SENT, detail, refused)
+
+
+def _failed(
+    attempt: Attempt, outcome: Deferred | Refused, rules: Rules, now: Instant, chance: float
+) -> Settlement:
+    step = next_step(outcome, attempt.number, rules.retry, now, chance)
+    if isinstance(step, RetryAt):
+        refused = tuple(_exception(refusal) for refusal in outcome.refused if refusal.permanent)
+        return _retry(attempt, step, outcome.reply, now, refused)
+    refused = tuple(_exception(refusal) for refusal in outcome.refused)
+    if any(one.accepted for one in attempt.before):
+        detail = EventDetail(attempt=attempt.number, refused=_reported((*attempt.before, *refused)))
+        return _finish(attempt, Status.SENT, EventType.SENT, detail, refused)
+    return _gave_up(attempt, step, outcome.reply, refused)
+
+
+def _unknown(attempt: Attempt, outcome: Unknown, rules: Rules, now: Instant, chance: float) -> Settlement:
+    if rules.on_unknown_outcome is OnUnknownOutcome.RETRY:
+        step = next_step(outcome, attempt.number, rules.retry, now, chance)
+        if isinstance(step, RetryAt):
+            return _retry(attempt, step, None, now, event=EventType.RETRY_AFTER_UNKNOWN)
+    detail = EventDetail(attempt=attempt.number, error=describe(outcome))
+    return _finish(attempt, Status.UNKNOWN, EventType.UNKNOWN, detail)
+
+
+def _gave_up(
+    attempt: Attempt, step: GiveUp, reply: Reply | None, refused: tuple[RecipientOutcome, ...]
+) -> Finish:
+    detail = EventDetail(
+        attempt=attempt.number,
+        error=step.error,
+        code=reply.code if reply else None,
+        enhanced=reply.enhanced if reply else None,
+        reply=reply.text if reply else None,
+        refused=_reported((*attempt.before, *refused)),
+    )
+    return _finish(attempt, Status.ERROR, EventType.ERROR, detail, refused)
+
+
+def _retry(
+    attempt: Attempt,
+    step: RetryAt,
+    reply: Reply | None,
+    now: Instant,
+    recipients: tuple[RecipientOutcome, ...] = (),
+    event: EventType = EventType.DEFERRED,
+) -> Release:
+    detail = EventDetail(
+        attempt=attempt.number,
+        error=step.error,
+        reason="temporary_failure",
+        code=reply.code if reply else None,
+        enhanced=reply.enhanced if reply else None,
+        reply=reply.text if reply else None,
+        deferred_until=step.at,
+    )
+    return Release(
+        attempt.id,
+        attempt.revision,
+        attempt.number,
+        delay=step.at - now,
+        event=event,
+        detail=detail,
+        recipients=recipients,
+    )
+
+
+def _finish(
+    attempt: Attempt,
+    status: Status,
+    event: EventType,
+    detail: EventDetail,
+    recipients: Iterable[RecipientOutcome] = (),
+) -> Finish:
+    return Finish(attempt.id, attempt.revision, attempt.number, status, event, detail, tuple(recipients))
+
+
+def _exception(refusal: Refusal) -> RecipientOutcome:
+    reply = refusal.reply
+    return RecipientOutcome(
+        refusal.index, False, refusal.address, reply.code, reply.enhanced, reply.text, refusal.permanent
+    )
+
+
+def _reported(outcomes: Iterable[RecipientOutcome]) -> tuple[RefusedRecipient, ...]:
+    return tuple(
+        RefusedRecipient(one.address, one.code or 0, one.enhanced, one.text or "")
+        for one in outcomes
+        if not one.accepted
+    )
