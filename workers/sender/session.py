@@ -24,6 +24,7 @@ from mailproxy.outcome import (
     Unknown,
 )
 from workers.sender.connect import Capabilities, Guard, Link, Timeouts, connect
+from workers.sender.replies import Break
 from workers.sender.verdict import (
     CLOSING,
     Missing,
@@ -83,15 +84,18 @@ async def open_session(
 
 
 class Session:
-    """`offer`, then `dot` or `abandon`; then again, as long as `usable`."""
+    """`offer`, then `dot` or `abandon`; then again, as long as `usable`.
+
+    `tls` is the protocol version, None in clear; `out_of_step` that pipelining seems to have confused the server.
+    """
 
     def __init__(self, link: Link, timeouts: Timeouts, *, pipelining: bool) -> None:
         self.tls = link.tls
         self.opened_at = asyncio.get_running_loop().time()
         self.phase = Phase.IDLE
         self.out_of_step = False
-        self._peer: Capabilities = link.capabilities
-        self._pipelining = pipelining and link.capabilities.pipelining
+        self.capabilities: Capabilities = link.capabilities
+        self.pipelining = pipelining and link.capabilities.pipelining
         self._timeouts = timeouts
         self._wire = Wire(link.transport, asyncio.get_running_loop())
         self._transactions = 0
@@ -102,6 +106,11 @@ class Session:
     def usable(self) -> bool:
         """Only after complete well-formed replies; never nursed back to health after anything else."""
         return self.phase is Phase.IDLE and self._wire.alive
+
+    @property
+    def alive(self) -> bool:
+        """False once the server is known to have left: then no intent is worth recording."""
+        return self._wire.alive
 
     @property
     def reused(self) -> bool:
@@ -117,7 +126,7 @@ class Session:
         self._transactions += 1
         self._refused = ()
         commands = self._commands(mail_from, [address for _, address in recipients], data, smtputf8)
-        converse = self._pipelined if self._pipelining else self._one_by_one
+        converse = self._pipelined if self.pipelining else self._one_by_one
         replies = await converse(commands)
         if self._reset_due and replies and not is_positive(Stage.MAIL, replies.pop(0).code):
             return self._lost(Stage.MAIL, "the server refuses RSET")
@@ -168,21 +177,21 @@ class Session:
 
     def _unfit(self, mail_from: str, recipients: Recipients, data: bytes, smtputf8: bool) -> Refused | None:
         """What no server or not this one can take is refused without a word to it."""
-        if smtputf8 and not self._peer.smtputf8:
+        if smtputf8 and not self.capabilities.smtputf8:
             return Refused(Stage.MAIL, "smtputf8_required: the server does not take internationalised mail")
         for address in (mail_from, *(address for _, address in recipients)):
             if not _PATH.fullmatch(address) or not (smtputf8 or address.isascii()):
                 return Refused(Stage.MAIL, f"invalid_address: {address!r}")
-        limit = self._peer.size
+        limit = self.capabilities.size
         if limit is not None and len(data) > limit:
             return Refused(Stage.MAIL, f"too_large_for_server: {len(data)} bytes, the server takes {limit}")
         return None
 
     def _commands(self, mail_from: str, addresses: Sequence[str], data: bytes, smtputf8: bool) -> list[bytes]:
         mail = [f"MAIL FROM:<{mail_from}>"]
-        if self._peer.size_parameter:
+        if self.capabilities.size_parameter:
             mail.append(f"SIZE={len(data)}")
-        if self._peer.eightbit and not data.isascii():
+        if self.capabilities.eightbit and not data.isascii():
             mail.append("BODY=8BITMIME")
         if smtputf8:
             mail.append("SMTPUTF8")
@@ -242,7 +251,8 @@ class Session:
         return setback
 
     def _lost(self, stage: Stage, cause: str | None = None) -> Deferred | ConnectionLost:
-        self.out_of_step = self._pipelining and stage in (Stage.RCPT, Stage.DATA)
+        stalled = self._wire.broken is not Break.CLOSED and stage in (Stage.RCPT, Stage.DATA)
+        self.out_of_step = self.pipelining and stalled
         self.abandon()
         cause = cause or f"{self._wire.broken} at {stage}"
         return ConnectionLost(stage, cause) if self.reused else Deferred(stage, cause)
