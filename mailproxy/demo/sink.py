@@ -256,7 +256,8 @@ class Sink:
         self.opened += 1
         dialogue = self.dialogue(self, reader, writer, self.opened)
         try:
-            with suppress(ConnectionError, TimeoutError):
+            # Cancelled when the sink stops: asyncio would log that as an error of the connection's.
+            with suppress(ConnectionError, TimeoutError, asyncio.CancelledError):
                 await dialogue.run()
         finally:
             self._dialogues.discard(task)
