@@ -34,8 +34,9 @@ replies = st.builds(
 )
 refusals = st.lists(st.builds(Refusal, st.integers(0, 999), st.just("a@example.org"), replies)).map(tuple)
 causes = st.text(st.characters(exclude_categories=["Cs"]), max_size=128)
+accepted = st.lists(st.tuples(st.integers(0, 999), st.just("b@example.org")), max_size=3).map(tuple)
 outcomes = st.one_of(
-    st.builds(Sent, replies, refusals),
+    st.builds(Sent, replies, refusals, accepted),
     st.builds(Deferred, st.sampled_from(Stage), causes, st.none() | replies, refusals),
     st.builds(Refused, st.sampled_from(Stage), causes, st.none() | replies, refusals),
     st.builds(Unknown, causes),
