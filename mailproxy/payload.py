@@ -9,15 +9,17 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from pydantic_core import PydanticSerializationError, to_json
+
 from mailproxy.model import Attachment, Content
 
 
 def encode(fields: Mapping[str, Any]) -> str:
     """The payload of `fields`; half surrogates, which only refused messages hold, become question marks."""
-    text = json.dumps(fields, ensure_ascii=False, separators=(",", ":"))
-    if text.isascii():
-        return text
-    return text.encode("utf-8", "replace").decode("utf-8")
+    try:
+        return to_json(fields).decode()
+    except PydanticSerializationError:
+        return json.dumps(fields, ensure_ascii=False).encode("utf-8", "replace").decode()
 
 
 def decode(payload: str) -> Content:

@@ -167,12 +167,12 @@ async def _report(
     enqueued = {result.client_id: result for result in results}
     queued = 0
     for draft in drafts:
-        result = enqueued.get(draft.client_id)
         if draft.faults:
             outcome.rejected.append(_rejection(draft, draft.faults))
-        elif result is None or result.message_id is None:
-            code = result.refused if result and result.refused else "not_queued"
-            outcome.rejected.append(_rejection(draft, [Fault("id", code, "")]))
+            continue
+        result = enqueued[draft.client_id]
+        if result.refused is not None or result.message_id is None:
+            outcome.rejected.append(_rejection(draft, [Fault("id", result.refused or "not_queued", "")]))
         else:
             queued += 1
             outcome.accepted.append({"id": draft.client_id, "pk": public_pk(instance, result.message_id)})

@@ -4,12 +4,13 @@ import binascii
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal, TypedDict
+from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from typing_extensions import TypedDict
 
 from mailproxy import address, mime, payload
-from mailproxy.api import refusals, wire
+from mailproxy.api import refusals, strictjson, wire
 from mailproxy.mime import Fault
 from mailproxy.model import Instant, Priority, Seconds
 
@@ -166,8 +167,8 @@ def draft(fields: MessageFields, default: Priority) -> Draft:
         faults += (fault for fault in found if fault.field not in missing)
     return Draft(
         client_id=fields.get("id", ""),
-        tenant_id=fields.get("tenant_id"),
-        account_id=fields.get("account_id"),
+        tenant_id=_storable(fields.get("tenant_id")),
+        account_id=_storable(fields.get("account_id")),
         priority=default if level is None else level,
         batch_code=batch_code,
         due_at=due_at,
@@ -176,6 +177,11 @@ def draft(fields: MessageFields, default: Priority) -> Draft:
         payload=payload.encode(content),
         faults=tuple(faults),
     )
+
+
+def _storable(identity: str | None) -> str | None:
+    """An id that may be looked up: one no database takes is replaced by one nobody has."""
+    return "?" if identity and strictjson.UNSTORABLE.search(identity) else identity
 
 
 def _normalised(fields: MessageFields, faults: list[Fault]) -> dict[str, Any]:
@@ -204,9 +210,8 @@ def _header_texts(given: Mapping[str, Any], faults: list[Fault]) -> dict[str, st
     texts = {}
     for name, value in given.items():
         if isinstance(value, dict | list):
-            faults.append(
-                Fault(f"headers.{name[:76]}", "invalid_header_value", "is text, a number or a boolean")
-            )
+            detail = "is text, a number or a boolean"
+            faults.append(Fault(f"headers[{name[:76]!a}]", "invalid_header_value", detail))
         elif value is not None:
             texts[name] = str(value)
     return texts

@@ -1,0 +1,81 @@
+"""run-now, suspend and activate over HTTP."""
+
+from tests.api.conftest import Api, heard, message
+from tests.api.test_submission import add
+
+
+async def test_a_tenant_is_suspended_and_activated(api: Api) -> None:
+    tenant = await api.as_tenant()
+    await add(tenant, message("m1"), message("m2", batch_code="b1"))
+    answer = await tenant.post("/commands/suspend")
+    assert answer.json() == {
+        "ok": True,
+        "tenant_id": "acme",
+        "suspended_batches": ["*"],
+        "pending_messages": 2,
+    }
+    assert (await tenant.get("/messages/m1")).json()["status"] == "suspended"
+    again = await tenant.post("/commands/suspend", params={"batch_code": "b1"})
+    assert again.json()["suspended_batches"] == ["*"]
+    single = await tenant.post("/commands/activate", params={"batch_code": "b1"})
+    assert single.status_code == 400
+    assert single.json()["detail"] == "tenant not found or cannot activate single batch from full suspension"
+    activated = await tenant.post("/commands/activate")
+    assert activated.json()["suspended_batches"] == []
+    assert (await tenant.get("/messages/m1")).json()["status"] == "pending"
+
+
+async def test_a_batch_is_suspended_alone(api: Api) -> None:
+    tenant = await api.as_tenant()
+    await add(tenant, message("m1"), message("m2", batch_code="b1"))
+    answer = await tenant.post("/commands/suspend", params={"batch_code": "b1"})
+    assert answer.json() == {
+        "ok": True,
+        "tenant_id": "acme",
+        "batch_code": "b1",
+        "suspended_batches": ["b1"],
+        "pending_messages": 1,
+    }
+    assert (await tenant.get("/messages/m1")).json()["status"] == "pending"
+    assert (await tenant.get("/messages/m2")).json()["status"] == "suspended"
+    assert (await tenant.post("/commands/activate", params={"batch_code": "b1"})).json()[
+        "suspended_batches"
+    ] == []
+
+
+async def test_a_batch_code_cannot_smuggle_a_full_suspension(api: Api) -> None:
+    tenant = await api.as_tenant()
+    for code in ("*", "a,*", "a,b", "%", "x" * 65, ""):
+        answer = await tenant.post("/commands/suspend", params={"batch_code": code})
+        assert answer.status_code == 422, code
+    await add(tenant, message("m1"))
+    assert (await tenant.get("/messages/m1")).json()["status"] == "pending"
+
+
+async def test_the_admin_suspends_the_whole_scheduler(api: Api) -> None:
+    tenant = await api.as_tenant()
+    assert (await api.admin.post("/commands/suspend")).json() == {"ok": True, "active": False}
+    status = (await tenant.get("/status")).json()
+    assert (status["active"], status["scheduler_active"]) == (False, False)
+    assert (await api.admin.post("/commands/activate")).json() == {"ok": True, "active": True}
+    assert (await tenant.get("/status")).json()["active"] is True
+
+
+async def test_the_admin_suspends_one_tenant(api: Api) -> None:
+    await api.tenant()
+    params = {"tenant_id": "acme"}
+    assert (await api.admin.post("/commands/suspend", params=params)).json()["suspended_batches"] == ["*"]
+    assert (await api.admin.get("/status")).json()["active"] is True
+    unknown = await api.admin.post("/commands/suspend", params={"tenant_id": "none"})
+    assert (unknown.status_code, unknown.json()["detail"]) == (400, "tenant not found")
+    assert (await api.admin.post("/commands/activate", params={"tenant_id": "none"})).status_code == 400
+    assert (await api.admin.post("/commands/suspend", params={"batch_code": "b"})).status_code == 422
+
+
+async def test_run_now_wakes_dispatch_and_reports(api: Api) -> None:
+    tenant = await api.as_tenant()
+    assert (await tenant.post("/commands/run-now")).json() == {"ok": True}
+    await heard(api.store, {"queue", "reports"}, lambda: tenant.post("/commands/run-now"))
+    assert (await api.admin.post("/commands/run-now")).json() == {"ok": True}
+    unknown = await api.admin.post("/commands/run-now", params={"tenant_id": "none"})
+    assert unknown.status_code == 404

@@ -1,0 +1,185 @@
+"""Messages as they are listed, looked at, cancelled and deleted over HTTP."""
+
+import pytest
+
+from mailproxy.model import EventType, Status
+from tests.api.conftest import Api, message
+from tests.api.test_submission import add, finish
+
+
+async def test_messages_are_listed_in_pages_without_gaps_or_repeats(api: Api) -> None:
+    tenant = await api.as_tenant()
+    await add(tenant, *[message(f"m{n}") for n in range(7)])
+    seen: list[str] = []
+    cursor = None
+    while True:
+        params = {"limit": "3"} | ({"cursor": cursor} if cursor else {})
+        page = (await tenant.get("/messages", params=params)).json()
+        assert page["ok"] is True
+        seen += [one["id"] for one in page["messages"]]
+        await add(tenant, message("late"))
+        cursor = page.get("next_cursor")
+        if cursor is None:
+            break
+    assert sorted(seen) == [*sorted({"late"}), *[f"m{n}" for n in range(7)]]
+    assert len(seen) == len(set(seen))
+
+
+async def test_messages_are_filtered(api: Api) -> None:
+    tenant = await api.as_tenant()
+    await api.account("acme", "second")
+    await add(
+        tenant,
+        message("plain", subject="Invoice 7"),
+        message("batched", batch_code="b1"),
+        message("later", deferred_ts=4070908800),
+        message("other", account_id="second"),
+        message("wrong", to=""),
+    )
+    for params, expected in (
+        ({"status": "pending"}, {"plain", "batched", "other"}),
+        ({"status": "deferred"}, {"later"}),
+        ({"status": "error"}, {"wrong"}),
+        ({"active_only": "true"}, {"plain", "batched", "later", "other"}),
+        ({"account_id": "second"}, {"other"}),
+        ({"batch_code": "b1"}, {"batched"}),
+        ({"q": "wron"}, {"wrong"}),
+        ({"since": "2099-01-01T00:00:00Z"}, set()),
+        ({"until": "4070908800"}, {"plain", "batched", "later", "other", "wrong"}),
+    ):
+        found = (await tenant.get("/messages", params=params)).json()["messages"]
+        assert {one["id"] for one in found} == expected, params
+
+
+async def test_the_payload_is_shown_unless_it_is_not_wanted(api: Api) -> None:
+    tenant = await api.as_tenant()
+    await add(tenant, message("m1", body="Grüße"))
+    (one,) = (await tenant.get("/messages")).json()["messages"]
+    assert one["message"] == message("m1", body="Grüße", to=["b@example.org"])
+    (bare,) = (await tenant.get("/messages", params={"include_payload": "false"})).json()["messages"]
+    assert "message" not in bare
+    assert None not in bare.values()
+    (long,) = (await tenant.get("/messages", params={"include_history": "true"})).json()["messages"]
+    assert long["history"] == []
+
+
+async def test_a_sent_message_shows_when_and_its_events(api: Api) -> None:
+    tenant = await api.as_tenant()
+    await add(tenant, message("m1"))
+    await finish(api.store, "m1", Status.SENT, EventType.SENT)
+    shown = (await tenant.get("/messages/m1")).json()
+    assert (shown["ok"], shown["status"]) == (True, "sent")
+    assert isinstance(shown["sent_ts"], int)
+    assert "error_ts" not in shown
+    (event,) = (await tenant.get("/messages/m1/events")).json()["events"]
+    assert set(event) == {"event_id", "event_type", "event_ts", "event_data"}
+    assert event["event_type"] == "sent"
+
+
+async def test_a_waiting_message_can_be_cancelled_and_a_finished_one_not(api: Api) -> None:
+    tenant = await api.as_tenant()
+    await add(tenant, message("m1"))
+    assert (await tenant.post("/messages/m1/cancel")).json() == {"ok": True, "status": "cancelled"}
+    assert (await tenant.get("/messages/m1")).json()["status"] == "cancelled"
+    await add(tenant, message("m2"))
+    await finish(api.store, "m2", Status.SENT, EventType.SENT)
+    refused = await tenant.post("/messages/m2/cancel")
+    assert refused.status_code == 409
+    assert "sent" in refused.json()["detail"]
+
+
+async def test_missing_and_foreign_messages_answer_alike(api: Api) -> None:
+    other = await api.as_tenant("other")
+    await add(other, message("theirs"))
+    tenant = await api.as_tenant()
+    for method, path in (
+        ("GET", "/messages/{}"),
+        ("GET", "/messages/{}/events"),
+        ("POST", "/messages/{}/cancel"),
+    ):
+        answers = []
+        for identity in ("theirs", "nobodys"):
+            answer = await tenant.request(method, path.format(identity))
+            assert answer.status_code == 404
+            answers.append({**answer.json(), "request_id": "", "detail": ""})
+            assert answer.json()["detail"] == f"Message '{identity}' not found"
+        assert answers[0] == answers[1]
+
+
+async def test_ids_with_slashes_can_be_looked_up(api: Api) -> None:
+    tenant = await api.as_tenant()
+    await add(tenant, message("order/1 é?"))
+    shown = await tenant.get("/messages/order%2F1%20%C3%A9%3F")
+    assert shown.json()["id"] == "order/1 é?"
+    assert (await tenant.get("/messages/order%2F1%20%C3%A9%3F/events")).json()["ok"] is True
+
+
+async def test_deleting_says_what_was_removed_and_what_not(api: Api) -> None:
+    other = await api.as_tenant("other")
+    await add(other, message("theirs"))
+    tenant = await api.as_tenant()
+    await add(tenant, message("m1"), message("m2"))
+    answer = await tenant.post(
+        "/commands/delete-messages", json={"ids": ["m1", "theirs", "nobodys", "", "m1"]}
+    )
+    assert answer.json() == {
+        "ok": True,
+        "removed": 1,
+        "not_found": ["theirs", "nobodys"],
+        "unauthorized": [],
+    }
+    assert [one["id"] for one in (await tenant.get("/messages")).json()["messages"]] == ["m2"]
+    assert (await other.get("/messages/theirs")).status_code == 200
+    nothing = await tenant.post("/commands/delete-messages", json={})
+    assert nothing.json()["removed"] == 0
+
+
+async def test_what_is_being_sent_is_not_deleted(api: Api) -> None:
+    tenant = await api.as_tenant()
+    await add(tenant, message("m1"), message("m2"))
+    await finish(api.store, "m1", Status.SENT, EventType.SENT)
+    answer = await tenant.post("/commands/delete-messages", json={"ids": ["m1", "m2"]})
+    assert answer.json() == {
+        "ok": True,
+        "removed": 1,
+        "not_found": [],
+        "unauthorized": [],
+        "being_sent": ["m2"],
+    }
+
+
+async def test_cleaning_up_removes_what_is_finished_and_reported(api: Api) -> None:
+    tenant = await api.as_tenant()
+    await add(tenant, message("m1"), message("m2"))
+    await finish(api.store, "m1", Status.SENT, EventType.SENT)
+    kept = await tenant.post("/commands/cleanup-messages", json={})
+    assert kept.json() == {"ok": True, "removed": 0}
+    done = await tenant.post("/commands/cleanup-messages", json={"older_than_seconds": 0})
+    assert done.json() == {"ok": True, "removed": 1}
+    assert [one["id"] for one in (await tenant.get("/messages")).json()["messages"]] == ["m2"]
+
+
+async def test_an_unknown_tenant_has_no_messages(api: Api) -> None:
+    params = {"tenant_id": "none"}
+    assert (await api.admin.get("/messages", params=params)).json() == {"ok": True, "messages": []}
+    deleted = await api.admin.post("/commands/delete-messages", params=params, json={"ids": ["x"]})
+    assert deleted.json()["not_found"] == ["x"]
+    assert (await api.admin.post("/commands/cleanup-messages", params=params, json={})).json()["removed"] == 0
+
+
+@pytest.mark.parametrize("dialect", ["sqlite"], indirect=True)
+async def test_wrong_pages_and_filters_are_refused(api: Api) -> None:
+    tenant = await api.as_tenant()
+    for params, status in (
+        ({"limit": "0"}, 422),
+        ({"limit": "5001"}, 422),
+        ({"limit": "-1"}, 422),
+        ({"limit": "many"}, 422),
+        ({"cursor": "!"}, 400),
+        ({"cursor": "bm90LWEtbnVtYmVy"}, 400),
+        ({"cursor": "x" * 3000}, 400),
+        ({"status": "lost"}, 422),
+        ({"since": "yesterday"}, 422),
+        ({"q": "a\0b"}, 400),
+    ):
+        assert (await tenant.get("/messages", params=params)).status_code == status, params

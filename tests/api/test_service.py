@@ -1,0 +1,87 @@
+"""Probes, status and metrics over HTTP."""
+
+import pytest
+from pydantic import SecretStr
+
+from mailproxy import __version__
+from mailproxy.config import Settings
+from mailproxy.store import Store
+from tests.api.conftest import Api, api_on, message
+from tests.api.test_submission import add
+
+
+async def test_probes_answer_without_a_token(api: Api) -> None:
+    nobody = await api.client()
+    health = await nobody.get("/health")
+    assert health.json() == {"ok": True, "status": "ok", "version": __version__}
+    assert (await nobody.get("/livez")).status_code == 200
+    ready = await nobody.get("/readyz")
+    assert (ready.status_code, ready.json()) == (200, {"ok": True, "status": "ready"})
+    verbose = (await nobody.get("/readyz?verbose")).json()
+    assert verbose["checks"] == {"storage": {"ok": True}, "disk": {"ok": True}}
+    assert (await nobody.head("/health")).status_code == 200
+
+
+async def test_status_says_what_waits_and_who_works(api: Api) -> None:
+    tenant = await api.as_tenant()
+    await add(tenant, message("m1"))
+    await api.store.fleet.register("o1", "n1", "sender")
+    await api.store.fleet.register("o2", "n1", "sender")
+    status = (await tenant.get("/status")).json()
+    assert status["ok"] is True
+    assert status["active"] is True
+    assert status["pending"] == 1
+    assert status["oldest_pending_age"] >= 0
+    assert status["processes"] == {"sender": 2}
+    assert (status["version"], status["node"]) == (__version__, "here")
+
+
+async def test_metrics_count_requests_by_route_and_show_the_queue(api: Api) -> None:
+    tenant = await api.as_tenant()
+    await add(tenant, message("m1"))
+    await tenant.get("/messages/m1")
+    answer = await (await api.client()).get("/metrics")
+    assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
+    assert "gmp_pending_messages 1.0" in answer.text
+    counted = 'gmp_http_request_seconds_count{method="GET",route="/messages/{id}",status="200"}'
+    assert counted in answer.text
+    assert "m1" not in answer.text
+
+
+async def test_a_metrics_token_closes_metrics(settings: Settings, store: Store) -> None:
+    closed = settings.model_copy(update={"metrics_token": SecretStr("scrape-me")})
+    async with api_on(closed, store) as api:
+        tenant = await api.as_tenant()
+        assert (await (await api.client()).get("/metrics")).status_code == 401
+        assert (await tenant.get("/metrics")).status_code == 401
+        assert (await (await api.client("scrape-me")).get("/metrics")).status_code == 200
+        assert (await api.admin.get("/metrics")).status_code == 200
+        assert (await (await api.client("scrape-me")).get("/status")).status_code == 401
+
+
+async def test_a_request_id_is_kept_or_made(api: Api) -> None:
+    given = await api.admin.get("/status", headers={"X-Request-ID": "abc-123"})
+    assert given.headers["x-request-id"] == "abc-123"
+    made = await api.admin.get("/tenant/none", headers={"X-Request-ID": "no\tgood"})
+    assert made.headers["x-request-id"] == made.json()["request_id"] != "no\tgood"
+    assert len(made.headers["x-request-id"]) == 32
+
+
+@pytest.mark.parametrize("dialect", ["sqlite"], indirect=True)
+async def test_unknown_paths_and_methods_answer_in_the_common_shape(api: Api) -> None:
+    for method, path, status, code in (
+        ("GET", "/nowhere", 404, "not_found"),
+        ("GET", "/status/", 404, "not_found"),
+        ("GET", "//status", 404, "not_found"),
+        ("GET", "/tenant/a%2Fb", 404, "not_found"),
+        ("GET", "/tenant/a%00", 404, "not_found"),
+        ("DELETE", "/status", 405, "method_not_allowed"),
+        ("GET", "/commands/run-now", 405, "method_not_allowed"),
+        ("GET", "/" + "x" * 9000, 414, "url_too_long"),
+    ):
+        answer = await api.admin.request(method, path)
+        assert (answer.status_code, answer.json()["code"]) == (status, code), (method, path)
+        assert set(answer.json()) == {"detail", "code", "request_id"}
+    assert (await api.admin.delete("/tenant/x/api-key/y")).status_code == 404
+    allowed = await api.admin.request("PUT", "/account/x")
+    assert allowed.headers["allow"] == "DELETE, GET, HEAD, PATCH"

@@ -1,0 +1,128 @@
+"""Tenants and their keys over HTTP."""
+
+from mailproxy import tokens
+from tests.api.conftest import Api
+
+SECRETS = {"method": "basic", "user": "u", "password": "s3cret-pw", "token": "s3cret-tok"}
+
+
+async def test_a_new_tenant_gets_its_key_once(api: Api) -> None:
+    made = await api.admin.post("/tenant", json={"id": "acme", "name": "Acme"})
+    assert made.status_code == 200
+    assert made.json()["ok"] is True
+    assert tokens.key_id_of(made.json()["api_key"])
+    again = await api.admin.post("/tenant", json={"id": "acme", "name": "Acme"})
+    assert again.json() == {"ok": True}
+    assert again.headers["content-type"] == "application/json"
+
+
+async def test_a_tenant_is_shown_without_its_secrets(api: Api) -> None:
+    await api.tenant(
+        client_auth=SECRETS,
+        client_base_url="https://client.example/app",
+        rate_limits={"hourly": 10, "daily": 0},
+        name="Acme",
+    )
+    shown = await api.admin.get("/tenant/acme")
+    assert shown.status_code == 200
+    assert "s3cret" not in shown.text
+    tenant = shown.json()
+    assert tenant["client_auth"] == {"method": "basic", "user": "u", "token_set": True, "password_set": True}
+    assert tenant["rate_limits"] == {"hourly": 10, "daily": 0}
+    assert (tenant["id"], tenant["name"], tenant["active"]) == ("acme", "Acme", True)
+    assert isinstance(tenant["created_at"], int)
+    assert "ok" not in tenant
+    assert None not in tenant.values()
+
+
+async def test_posting_a_tenant_again_empties_what_is_not_given(api: Api) -> None:
+    await api.tenant(client_auth=SECRETS, name="Acme", client_base_url="https://client.example")
+    await api.admin.post("/tenant", json={"id": "acme"})
+    tenant = (await api.admin.get("/tenant/acme")).json()
+    assert tenant["client_auth"] == {"method": "none"}
+    assert "name" not in tenant
+    assert "client_base_url" not in tenant
+
+
+async def test_a_change_keeps_what_it_does_not_name(api: Api) -> None:
+    await api.tenant(client_auth=SECRETS, name="Acme", rate_limits={"hourly": 5})
+    changed = await api.admin.put(
+        "/tenant/acme", json={"client_base_url": "https://client.example", "name": None}
+    )
+    assert changed.json() == {"ok": True}
+    await api.admin.put("/tenant/acme", json={"client_auth": {"method": "basic", "user": "v"}})
+    stored = await api.store.directory.tenant("acme")
+    assert stored is not None
+    assert stored.name == "Acme"
+    assert stored.client_base_url == "https://client.example"
+    assert stored.client_auth.user == "v"
+    assert stored.client_auth.password == "s3cret-pw"
+    assert (await api.admin.get("/tenant/acme")).json()["rate_limits"] == {"hourly": 5}
+    assert (await api.admin.put("/tenant/acme", json={})).json() == {"ok": True}
+
+
+async def test_tenants_are_listed_in_pages(api: Api) -> None:
+    for number in range(5):
+        await api.tenant(f"t{number}", account=None, active=number != 3)
+    seen, cursor = [], ""
+    while True:
+        page = (await api.admin.get("/tenants", params={"limit": 2, "cursor": cursor})).json()
+        seen += [tenant["id"] for tenant in page["tenants"]]
+        assert len(page["tenants"]) <= 2
+        if "next_cursor" not in page:
+            break
+        cursor = page["next_cursor"]
+    assert seen == ["t0", "t1", "t2", "t3", "t4"]
+    active = (await api.admin.get("/tenants", params={"active_only": "true"})).json()
+    assert [tenant["id"] for tenant in active["tenants"]] == ["t0", "t1", "t2", "t4"]
+
+
+async def test_a_deleted_tenant_takes_its_accounts_with_it(api: Api) -> None:
+    await api.tenant()
+    assert (await api.admin.delete("/tenant/acme")).json() == {"ok": True}
+    assert (await api.admin.get("/tenant/acme")).status_code == 404
+    assert (await api.admin.get("/accounts", params={"tenant_id": "acme"})).json()["accounts"] == []
+
+
+async def test_a_missing_tenant_is_404_everywhere(api: Api) -> None:
+    for method, path in (
+        ("GET", "/tenant/none"),
+        ("PUT", "/tenant/none"),
+        ("DELETE", "/tenant/none"),
+        ("POST", "/tenant/none/api-key"),
+        ("DELETE", "/tenant/none/api-key"),
+    ):
+        answer = await api.admin.request(method, path, json={})
+        assert answer.status_code == 404, (method, path)
+        assert answer.json()["detail"] == "Tenant 'none' not found"
+        assert answer.json()["code"] == "tenant_not_found"
+
+
+async def test_a_new_key_replaces_the_old_one_at_once_or_after_its_time(api: Api) -> None:
+    first = await api.client(await api.tenant())
+    assert (await first.get("/accounts")).status_code == 200
+    made = await api.admin.post("/tenant/acme/api-key")
+    second = await api.client(made.json()["api_key"])
+    assert (await first.get("/accounts")).status_code == 401
+    assert (await second.get("/accounts")).status_code == 200
+    made = await api.admin.post("/tenant/acme/api-key", json={"keep_previous": 60})
+    third = await api.client(made.json()["api_key"])
+    assert (await second.get("/accounts")).status_code == 200
+    assert (await third.get("/accounts")).status_code == 200
+    assert (await api.admin.delete("/tenant/acme/api-key")).json() == {"ok": True}
+    assert (await second.get("/accounts")).status_code == 401
+    assert (await third.get("/accounts")).status_code == 401
+
+
+async def test_a_tenant_changes_its_own_settings_but_not_its_limits(api: Api) -> None:
+    tenant = await api.as_tenant()
+    assert (await tenant.put("/tenant/acme", json={"name": "New"})).json() == {"ok": True}
+    assert (await tenant.get("/tenant/acme")).json()["name"] == "New"
+    for refused in ({"rate_limits": {"hourly": 1}}, {"active": True}):
+        assert (await tenant.put("/tenant/acme", json=refused)).status_code == 403
+
+
+async def test_unknown_fields_are_ignored_with_a_warning(api: Api) -> None:
+    made = await api.admin.post("/tenant", json={"id": "acme", "nmae": "Acme"})
+    assert made.status_code == 200
+    assert made.json()["warnings"] == ["unknown field 'nmae' ignored; did you mean 'name'?"]
