@@ -72,7 +72,7 @@ def show_account(place: Place, account_id: str, as_json: bool) -> None:
 
 
 @accounts.command("add")
-@click.argument("account_id", metavar="[ID]", cls=ask.AskedArgument, type=ACCOUNT)
+@click.argument("account_id", metavar="ID", cls=ask.AskedArgument, type=ACCOUNT)
 @ask.defaults_option
 @asked(
     "-h",

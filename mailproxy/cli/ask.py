@@ -28,20 +28,20 @@ class Asked(click.Option):
         self, *args: Any, when: Callable[[Mapping[str, Any]], bool] = lambda _: True, **attributes: Any
     ) -> None:
         super().__init__(*args, **attributes)
+        self._fallback = attributes.get("default")
         self._when = when
 
     def prompt_for_value(self, ctx: click.Context) -> Any:
-        default = self.get_default(ctx)
-        if not interactive() or ctx.params.get("defaults", True) or not self._when(ctx.params):
-            return default
+        if not interactive() or ctx.params.get("defaults", True) or not self._when(_answered(ctx)):
+            return self.get_default(ctx)
         assert self.prompt is not None
-        if self.is_bool_flag and isinstance(default, bool):
-            return click.confirm(self.prompt, default, err=True)
+        may_be_empty = self._fallback is None and not self.required
         answer = click.prompt(
             self.prompt,
-            default=default if default is not None or self.required else "",
-            type=self.type if default is not None or self.required else _Maybe(self.type),
-            show_default=default is not None,
+            default="" if may_be_empty else self._fallback,
+            type=_Maybe(self.type) if may_be_empty else self.type,
+            show_default=not may_be_empty,
+            show_choices=False,
             hide_input=self.hide_input,
             err=True,
         )
@@ -74,13 +74,22 @@ class _Maybe(click.ParamType[Any]):
         return value if value == "" else self._of.convert(value, param, ctx)
 
 
+def _answered(ctx: click.Context) -> dict[str, Any]:
+    """The parameters that somebody has given, on the command line or at a prompt."""
+    return {
+        name: value
+        for name, value in ctx.params.items()
+        if ctx.get_parameter_source(name) in (ParameterSource.COMMANDLINE, ParameterSource.PROMPT)
+    }
+
+
 class AskedArgument(click.Argument):
     """An argument that is asked for when missing."""
 
-    def consume_value(self, ctx: click.Context, opts: Any) -> tuple[Any, Any]:
+    def consume_value(self, ctx: click.Context, opts: Any) -> tuple[Any, ParameterSource]:
         value, source = super().consume_value(ctx, opts)
-        if opts.get(self.name) is None and interactive() and not ctx.resilient_parsing:
-            return click.prompt(self.human_readable_name, type=self.type, err=True), source
+        if source is ParameterSource.DEFAULT and interactive() and not ctx.resilient_parsing:
+            value = click.prompt(self.human_readable_name, type=self.type, err=True)
         return value, source
 
 

@@ -1,19 +1,18 @@
 """`mail-proxy`: global commands, or an instance's name followed by what to do there."""
 
-import difflib
 import os
 import sys
 from collections.abc import Sequence
-from typing import Any, NoReturn, TextIO
+from typing import NoReturn, TextIO
 
 import click
 
 from mailproxy import __version__
 from mailproxy.cli import about, accounts, database, demo, instances, messages, send, serve, tenants
 from mailproxy.cli.exits import Exit, Failure, exit_for
-from mailproxy.cli.home import Instance, all_instances, existing_instance, instance_named
+from mailproxy.cli.home import Instance, instance_named
 from mailproxy.cli.names import GLOBAL_WORDS, INSTANCE_WORDS, is_instance_name
-from mailproxy.cli.place import Place
+from mailproxy.cli.place import Place, required
 from mailproxy.errors import MailproxyError
 
 
@@ -26,13 +25,17 @@ class Root(click.Group):
             return instance_group
         return command
 
-    def invoke(self, ctx: click.Context) -> Any:
+    def invoke(self, ctx: click.Context) -> NoReturn:
         try:
-            return super().invoke(ctx)
+            code = super().invoke(ctx)
+        except BrokenPipeError:
+            _silence(sys.stdout)
+            code = Exit.BROKEN_PIPE
         except MailproxyError as error:
             raise Failure(error.detail, exit_for(error)) from error
         except UnicodeEncodeError as error:
             raise Failure("An argument is not valid UTF-8 text.", Exit.USAGE) from error
+        ctx.exit(code if isinstance(code, int) else Exit.OK)
 
 
 class InstanceGroup(click.Group):
@@ -56,7 +59,8 @@ def cli(ctx: click.Context) -> None:
     mail-proxy NAME --help                what can be done with it
     mail-proxy NAME TENANT --help         what can be done for one tenant
 
-    Exit codes: 0 done, 1 failed, 2 usage, 3 not found, 4 refused, 5 conflict, 6 unreachable.
+    Exit codes: 0 done, 1 failed, 2 usage, 3 not found, 4 refused, 5 conflict, 6 unreachable,
+    78 misconfigured, 130 interrupted.
     """
     if ctx.invoked_subcommand is None:
         click.echo(ctx.get_help())
@@ -70,8 +74,9 @@ def instance_group(ctx: click.Context) -> None:
     \b
     mail-proxy NAME TENANT --help         what can be done for one tenant
     """
-    ctx.obj = _instance(str(ctx.info_name))
+    ctx.obj = instance_named(str(ctx.info_name))
     if ctx.invoked_subcommand is None:
+        required(ctx.obj)
         click.echo(ctx.get_help())
 
 
@@ -83,20 +88,8 @@ def tenant_group(ctx: click.Context) -> None:
     assert instance is not None
     ctx.obj = Place(instance, str(ctx.info_name))
     if ctx.invoked_subcommand is None:
+        required(instance)
         click.echo(ctx.get_help())
-
-
-def _instance(name: str) -> Instance:
-    if not instance_named(name).exists:
-        known = [*cli.commands, *(instance.name for instance in all_instances())]
-        near = difflib.get_close_matches(name, known, n=1, cutoff=0.75)
-        if near:
-            raise Failure(
-                f"There is no command and no instance {name!r}.",
-                Exit.NOT_FOUND,
-                remedy=f"Did you mean: mail-proxy {near[0]}   (all commands: mail-proxy --help)",
-            )
-    return existing_instance(name)
 
 
 for _command in (*instances.COMMANDS, *serve.COMMANDS, database.db, demo.demo):
@@ -124,9 +117,6 @@ def _run(arguments: Sequence[str] | None) -> int:
     except (KeyboardInterrupt, click.Abort) as end:
         click.echo("Aborted.", err=True)
         return Exit.INTERRUPTED if _was_interrupted(end) else Exit.FAILED
-    except BrokenPipeError:
-        _silence(sys.stdout)
-        return Exit.BROKEN_PIPE
     return code if isinstance(code, int) else Exit.OK
 
 

@@ -35,9 +35,9 @@ def messages() -> None:
     "-s",
     "--status",
     type=click.Choice([*(state.value for state in State), "all"]),
+    metavar="STATUS",
     default="all",
-    show_default=True,
-    help="Only those of this status.",
+    help=f"Only those that are {', '.join(State)}.  [all]",
 )
 @click.option(
     "-l", "--limit", type=click.IntRange(min=1), default=50, show_default=True, help="Most to list."

@@ -64,7 +64,7 @@ def show_tenant(instance: Instance, tenant_id: str, as_json: bool) -> None:
 
 
 @tenants.command("add")
-@click.argument("tenant_id", metavar="[ID]", cls=ask.AskedArgument, type=NEW_TENANT)
+@click.argument("tenant_id", metavar="ID", cls=ask.AskedArgument, type=NEW_TENANT)
 @ask.defaults_option
 @tenant_options
 @click.option("--inactive", is_flag=True, help="Add it without making idle calls to it.")

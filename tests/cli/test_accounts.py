@@ -1,0 +1,107 @@
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import CommandLine
+
+ADD = ("first", "acme", "accounts", "add")
+SHOW = ("first", "acme", "accounts", "show")
+
+
+def test_an_account_needs_only_a_server(acme: CommandLine) -> None:
+    shown = acme.json(*SHOW, "main")
+    assert shown["host"] == "smtp.example.com"
+    assert shown["port"] == 587
+    assert shown["password_set"] is False
+    assert "use_tls" not in shown
+
+
+def test_an_account_is_described_by_options(acme: CommandLine) -> None:
+    options = [
+        "-h",
+        "mail.example.org",
+        "-p",
+        465,
+        "-u",
+        "ann",
+        "--password-stdin",
+        "--tls",
+        "--batch-size",
+        7,
+    ]
+    options += [
+        "--ttl",
+        60,
+        "--limit-minute",
+        1,
+        "--limit-hour",
+        2,
+        "--limit-day",
+        3,
+        "--limit-behavior",
+        "reject",
+    ]
+    acme.ok(*ADD, "second", *options, "--on-unknown", "hold", "--max-retries", 2, input="hush\n")
+    shown = acme.json(*SHOW, "second")
+    assert shown["use_tls"] is True
+    assert shown["password_set"] is True
+    assert shown["user"] == "ann"
+    assert (shown["batch_size"], shown["ttl"], shown["max_retries"]) == (7, 60, 2)
+    assert (shown["limit_per_minute"], shown["limit_per_hour"], shown["limit_per_day"]) == (1, 2, 3)
+    assert shown["limit_behavior"] == "reject"
+    assert shown["on_unknown_outcome"] == "hold"
+    assert "hush" not in str(shown)
+    assert "***" in acme.ok(*SHOW, "second")
+
+
+def test_a_password_comes_from_a_file(acme: CommandLine, tmp_path: Path) -> None:
+    (tmp_path / "password").write_text("hush\n")
+    acme.ok(*ADD, "second", "-h", "localhost", "-u", "ann", "--password-file", tmp_path / "password")
+    assert acme.json(*SHOW, "second")["password_set"] is True
+
+
+def test_a_password_on_the_command_line_is_warned_about(acme: CommandLine) -> None:
+    result = acme(*ADD, "second", "-h", "localhost", "-u", "ann", "--password", "hush")
+    assert result.exit_code == 0
+    assert "Warning: --password can be seen" in result.stderr
+    assert "hush" not in result.output
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        [],
+        ["-h", "smtp://x"],
+        ["-h", "two words"],
+        ["-h", "x", "-p", "0"],
+        ["-h", "x", "--limit-day", "-1"],
+        ["-h", "x", "--limit-behavior", "drop"],
+        ["-h", "x", "--on-unknown", "guess"],
+        ["-h", "x", "--password", "without-user"],
+        ["-h", "x", "-u", "u", "--password-stdin", "--password-file", "f"],
+        ["-h", "x", "-u", "u", "--password-stdin"],
+    ],
+    ids=" ".join,
+)
+def test_a_wrong_option_is_wrong_usage(options: list[str], acme: CommandLine) -> None:
+    result = acme(*ADD, "second", *options)
+    assert result.exit_code == 2, result.output
+    assert acme(*SHOW, "second").exit_code == 3
+
+
+def test_an_account_is_added_only_once(acme: CommandLine) -> None:
+    assert acme(*ADD, "main", "-h", "localhost").exit_code == 5
+
+
+def test_accounts_are_listed(acme: CommandLine) -> None:
+    acme.ok(*ADD, "other.one", "-h", "::1", "-p", 25, "--no-tls")
+    table = acme.ok("first", "acme", "accounts", "list")
+    assert "[::1]:25" in table
+    assert [one["id"] for one in acme.json("first", "acme", "accounts", "list")] == ["main", "other.one"]
+
+
+def test_an_account_is_deleted(acme: CommandLine) -> None:
+    assert acme("first", "acme", "accounts", "delete", "main").exit_code == 2
+    acme.ok("first", "acme", "accounts", "delete", "main", "--force")
+    assert acme("first", "acme", "accounts", "delete", "main", "--force").exit_code == 3
+    assert "accounts add" in acme.ok("first", "acme", "accounts", "list")

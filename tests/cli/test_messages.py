@@ -1,0 +1,79 @@
+import pytest
+
+from tests.cli.conftest import HELLO, CommandLine
+
+LIST = ("first", "acme", "messages", "list")
+
+
+@pytest.fixture
+def five(acme: CommandLine) -> CommandLine:
+    acme.ok("first", "acme", "accounts", "add", "other", "-h", "localhost")
+    for number in range(5):
+        account = "other" if number == 4 else "main"
+        acme.ok("first", "acme", "send", "-", "--id", f"m{number}", "-a", account, input=HELLO)
+    return acme
+
+
+def test_messages_are_listed(five: CommandLine) -> None:
+    table = five.ok(*LIST).splitlines()
+    assert table[0].split() == ["ID", "Account", "Status", "Subject", "Created"]
+    assert table[1].split()[:4] == ["m0", "main", "pending", "Hello"]
+    assert [one["id"] for one in five.json(*LIST)] == ["m0", "m1", "m2", "m3", "m4"]
+
+
+def test_lists_are_narrowed_by_account_and_status(five: CommandLine) -> None:
+    assert [one["id"] for one in five.json(*LIST, "-a", "other")] == ["m4"]
+    assert five.json(*LIST, "-s", "sent") == []
+    assert len(five.json(*LIST, "-s", "pending")) == 5
+
+
+def test_a_limit_says_that_there_are_more(five: CommandLine) -> None:
+    result = five(*LIST, "-l", 2)
+    assert len(result.stdout.splitlines()) == 3
+    assert "more than 2" in result.stderr
+    assert five(*LIST, "-l", 5).stderr == ""
+    assert len(five.json(*LIST, "-l", 2)) == 2
+    assert len(five.json(*LIST, "-l", 2, "--all")) == 5
+
+
+def test_pages_follow_one_another_without_a_gap(acme: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mailproxy.cli.messages.PAGE", 2)
+    for number in range(5):
+        acme.ok("first", "acme", "send", "-", "--id", f"m{number}", input=HELLO)
+    assert [one["id"] for one in acme.json(*LIST, "--all")] == ["m0", "m1", "m2", "m3", "m4"]
+    assert [line.split()[0] for line in acme.ok(*LIST).splitlines()] == ["ID", "m0", "m1", "m2", "m3", "m4"]
+
+
+def test_a_message_is_shown_with_its_events(five: CommandLine) -> None:
+    shown = five.json("first", "acme", "messages", "show", "m1")
+    assert shown["status"] == "pending"
+    assert shown["message"]["subject"] == "Hello"
+    assert shown["events"] == []
+    details = five.ok("first", "acme", "messages", "show", "m1")
+    assert "bob@example.org" in details
+
+
+def test_an_unknown_message_ends_with_3(five: CommandLine) -> None:
+    result = five("first", "acme", "messages", "show", "m9")
+    assert result.exit_code == 3
+    assert "messages list" in result.stderr
+
+
+def test_messages_are_deleted(five: CommandLine) -> None:
+    assert five("first", "acme", "messages", "delete", "m0").exit_code == 2
+    result = five("first", "acme", "messages", "delete", "m0", "m1", "m9", "-f")
+    assert result.exit_code == 3
+    assert "Deleted 2 of 3" in result.stdout
+    assert "'m9'" in result.stderr
+    assert five.json("first", "acme", "messages", "delete", "m2", "-f")["removed"] == ["m2"]
+
+
+def test_no_messages_are_an_empty_array(acme: CommandLine) -> None:
+    assert acme.json(*LIST) == []
+    assert acme.ok(*LIST) == "No messages.\n"
+
+
+def test_run_now_works_on_the_database(five: CommandLine) -> None:
+    five.ok("first", "run-now")
+    five.ok("first", "acme", "run-now")
+    assert five.json("first", "stats")["messages"]["pending"] == 5
