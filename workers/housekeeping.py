@@ -1,0 +1,60 @@
+"""What keeps the database small and the fleet honest; `maintenance.py` says when and by whom."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from mailproxy.config import Settings
+from mailproxy.model import Seconds
+from mailproxy.store import Store
+
+CHUNK = 1000
+MOST_CHUNKS = 200
+
+Chore = Callable[[Store, Settings], Awaitable[int]]
+
+
+@dataclass(frozen=True, slots=True)
+class Scheduled:
+    """A chore and its tick: `every` divides a minute or is a number of minutes that divides an hour."""
+
+    name: str
+    every: int
+    chore: Chore
+
+
+async def expire(store: Store, settings: Settings) -> int:
+    """Waiting messages past their age end as `expired`."""
+    return await _in_chunks(lambda: store.directory.expire(limit=CHUNK))
+
+
+async def clean_up(store: Store, settings: Settings) -> int:
+    """What is finished, reported and older than the retention goes away."""
+    older_than = settings.delivery_report_retention_seconds
+    return await _in_chunks(lambda: store.directory.cleanup(None, older_than, limit=CHUNK))
+
+
+async def forget_dead(store: Store, settings: Settings) -> int:
+    """Processes that are long silent are declared dead; one that still lives finds out at its next beat."""
+    return await store.fleet.forget_dead(silence(settings))
+
+
+def silence(settings: Settings) -> Seconds:
+    return max(60.0, 4 * settings.lease_seconds)
+
+
+async def _in_chunks(chunk: Callable[[], Awaitable[int]]) -> int:
+    """Each chunk is a transaction of its own; what is left after the last one is the next tick's."""
+    done = 0
+    for _ in range(MOST_CHUNKS):
+        count = await chunk()
+        done += count
+        if count < CHUNK:
+            break
+    return done
+
+
+SCHEDULE = (
+    Scheduled("expire", 10, expire),
+    Scheduled("forget_dead", 30, forget_dead),
+    Scheduled("clean_up", 60, clean_up),
+)
