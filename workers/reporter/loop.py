@@ -74,8 +74,9 @@ class Reporter:
                     self._calls[asyncio.create_task(self._serve(tenant))] = time.monotonic()
                 await self._rest(busy=bool(tenants), full=len(tenants) == free)
             await drain(self._calls, drain_left)
-            for task in (*aside, *self._later):
-                task.cancel()
+            # Again and again: on Python 3.11 a `wait_for` that is just done swallows a cancellation.
+            while left := {task for task in (*aside, *self._later) if not task.done()}:
+                await drain(left, lambda: 0.0)
         return TRY_AGAIN if self._declared_dead else None
 
     async def _claim(self, limit: int) -> list[TenantCall]:
