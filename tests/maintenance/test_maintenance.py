@@ -2,12 +2,14 @@
 
 import asyncio
 import json
+import signal
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.resources import files
 from pathlib import Path
 
+import psycopg
 import pytest
 from procrastinate.schema import SchemaManager
 
@@ -97,11 +99,11 @@ def test_the_migration_holds_the_schema_that_procrastinate_packages():
 
 @asynccontextmanager
 async def ticking(
-    environ: dict[str, str], written: Path, log: Path
+    environ: dict[str, str], written: Path, log: Path, *how: str
 ) -> AsyncIterator[asyncio.subprocess.Process]:
     with log.open("wb") as stderr:
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "tests.maintenance.ticking", str(written), env=environ, stderr=stderr
+            sys.executable, "-m", "tests.maintenance.ticking", str(written), *how, env=environ, stderr=stderr
         )
     try:
         yield process
@@ -136,6 +138,25 @@ async def test_of_two_processes_on_one_postgresql_exactly_one_runs_each_tick(
     ran = sorted(ticks(logs[0]) + ticks(logs[1]))
     assert ran == list(range(ran[0], ran[0] + len(ran)))
     assert len(written.read_text().splitlines()) == len(ran)
+
+
+@pytest.mark.parametrize("dialect", ["postgres"], indirect=True)
+async def test_a_tick_whose_process_was_killed_leaves_no_job_behind(
+    environ: dict[str, str], settings: Settings, tmp_path: Path
+):
+    written, log = tmp_path / "written", tmp_path / "a.log"
+    async with ticking(environ, written, log, "die") as doomed:
+        assert await asyncio.wait_for(doomed.wait(), 15) == -signal.SIGKILL
+    with psycopg.connect(settings.database.url, autocommit=True) as database:
+        doing = "SELECT count(*) FROM procrastinate_jobs WHERE status = 'doing'"
+        assert database.execute(doing).fetchone() == (1,)
+        database.execute("UPDATE procrastinate_workers SET last_heartbeat = now() - interval '2 minutes'")
+        async with ticking(environ, written, log) as process:
+            await until(lambda: len(ticks(log)) >= 1)
+            process.terminate()
+            assert await process.wait() == 0
+        assert database.execute(doing).fetchone() == (0,)
+        assert database.execute("SELECT count(*) FROM procrastinate_workers").fetchone() == (0,)
 
 
 @pytest.mark.parametrize("dialect", ["sqlite"], indirect=True)

@@ -1,4 +1,7 @@
-"""A maintenance process with one chore a second, which writes a line to a file: `… LOG`; SIGTERM ends it."""
+"""A maintenance process with one chore a second, which writes a line to a file: `… FILE`; SIGTERM ends it.
+
+With `FILE die` the chore kills the process with SIGKILL once the line is written.
+"""
 
 import asyncio
 import os
@@ -15,10 +18,12 @@ from workers.housekeeping import Scheduled
 from workers.maintenance import keep_house
 
 
-async def work(written: Path) -> int | None:
+async def work(written: Path, *, die: bool) -> int | None:
     async def write(store: Store, settings: Settings) -> int:
         with written.open("a") as file:
             file.write(f"{os.getpid()}\n")
+        if die:
+            os.kill(os.getpid(), signal.SIGKILL)
         return 1
 
     settings = config.load(os.environ)
@@ -34,4 +39,4 @@ async def work(written: Path) -> int | None:
 
 
 if __name__ == "__main__":
-    sys.exit(asyncio.run(work(Path(sys.argv[1]))))
+    sys.exit(asyncio.run(work(Path(sys.argv[1]), die="die" in sys.argv[2:])))
