@@ -23,15 +23,17 @@ ADMIN = "admin-token"
 
 
 @asynccontextmanager
-async def listening(app: ASGIApp, protocol: type[BoundedProtocol] = BoundedProtocol) -> AsyncIterator[int]:
-    """The port on which `app` answers, over uvicorn's protocol and our connections."""
+async def listening(
+    app: ASGIApp, protocol: type[BoundedProtocol] = BoundedProtocol
+) -> AsyncIterator[tuple[int, ServerState]]:
+    """The port on which `app` answers, over uvicorn's protocol and our connections, and what is open."""
     config = uvicorn.Config(app, http=protocol, ws="none", lifespan="off", log_config=None, access_log=False)
     config.load()
     state = ServerState()
     loop = asyncio.get_running_loop()
     server = await loop.create_server(lambda: protocol(config, state, {}, loop), "127.0.0.1", 0)
     try:
-        yield server.sockets[0].getsockname()[1]
+        yield server.sockets[0].getsockname()[1], state
     finally:
         server.close()
         for connection in list(state.connections):
@@ -45,6 +47,7 @@ class Api:
     """`admin` speaks with the admin token; `as_tenant` makes a tenant and speaks with its key."""
 
     port: int
+    server: ServerState
     store: Store
     stack: AsyncExitStack
     admin: httpx.AsyncClient = field(init=False)
@@ -98,8 +101,8 @@ async def api_on(
 ) -> AsyncIterator[Api]:
     app = build(settings, store, node="here", bounds=bounds)
     async with AsyncExitStack() as stack:
-        port = await stack.enter_async_context(listening(app, protocol))
-        api = Api(port, store, stack)
+        port, server = await stack.enter_async_context(listening(app, protocol))
+        api = Api(port, server, store, stack)
         api.admin = await api.client(ADMIN)
         yield api
 
