@@ -175,7 +175,7 @@ def shape(view: MessageView, instance: int) -> dict[str, Any]:
 
 
 def _row(view: MessageView) -> tuple[object, ...]:
-    created = show.moment(view.created_at)
+    created = (show.moment(view.created_at) or "")[:-3]
     return (view.client_id, view.account_id, view.state, _payload(view).get("subject"), created)
 
 

@@ -1,7 +1,7 @@
 """NAME TENANT send FILE.eml: queue a message that lies in a file."""
 
+import secrets
 import sys
-import uuid
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +64,7 @@ def send(
     own are taken over; Date and the fields of transport are written anew.
     """
     settings = place.instance.settings()
-    fields = eml.fields_of(_octets(file)) | {"id": message_id or uuid.uuid4().hex}
+    fields = eml.fields_of(_octets(file)) | {"id": message_id or secrets.token_hex(8)}
     if batch_code:
         fields["batch_code"] = batch_code
     draft = _draft(fields, settings.default_priority if priority is None else priority)
