@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mailproxy import config
+from mailproxy import config, log
 from mailproxy.config import Settings
 from sql import migrate
 from sql.open import open_store
@@ -16,6 +16,11 @@ from tests.support import postgres
 
 DIALECTS = ("postgres", "sqlite")
 KEY = base64.b64encode(b"k" * 32).decode()
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _logs() -> None:
+    log.set_up("INFO", "console")
 
 
 @pytest.fixture(scope="session")

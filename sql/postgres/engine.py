@@ -24,7 +24,8 @@ ATTEMPTS = 4
 # SET LOCAL only, so that transaction-mode poolers work; a role's synchronous_commit=off must not undo a promise.
 _DURABLE = (
     "SELECT set_config('synchronous_commit', 'on', true), set_config('statement_timeout', %(t)s, true), "
-    "set_config('lock_timeout', '2s', true)"
+    "set_config('lock_timeout', '2s', true), "
+    "set_config('idle_in_transaction_session_timeout', '5s', true)"
 )
 _SOON = _DURABLE.replace("'synchronous_commit', 'on'", "'synchronous_commit', 'off'")
 _TIMEOUT = {"t": f"{STATEMENT_TIMEOUT_S:g}s"}

@@ -13,6 +13,7 @@ from mailproxy.config import Settings
 from mailproxy.model import AccountPk, Priority, State, TenantPk
 from mailproxy.records import AccountWrite, EventView, MessageFilter, MessageView, NewMessage, TenantWrite
 from sql.store import SqlStore
+from workers.control import AccountSlot
 from workers.frame import Life
 from workers.sender import loop
 from workers.sender.connect import Timeouts
@@ -32,7 +33,9 @@ class World:
     async def post(
         self, *recipients: str, n: int = 1, priority: Priority = Priority.MEDIUM, **fields: object
     ) -> list[str]:
-        """Accept `n` messages; returns their ids."""
+        """Accept `n` messages; returns their ids. `content` adds to the payload's fields."""
+        content = fields.pop("content", {})
+        assert isinstance(content, dict)
         ids = [f"m{next(self._ids)}" for _ in range(n)]
         to = list(recipients or ("bob@example.com",))
         items = [
@@ -42,6 +45,7 @@ class World:
                 priority=priority,
                 payload=payload.encode(
                     {"id": id_, "from": "alice@example.org", "to": to, "subject": id_, "body": "hello"}
+                    | content
                 ),
                 **fields,  # type: ignore[arg-type]
             )
@@ -84,7 +88,12 @@ class World:
 
     @asynccontextmanager
     async def sender(
-        self, *, slot: int = 0, timeouts: Timeouts | None = None, succeeds: tuple[str, ...] = ()
+        self,
+        *,
+        slot: int = 0,
+        timeouts: Timeouts | None = None,
+        succeeds: tuple[str, ...] = (),
+        more: tuple[AccountSlot, ...] = (),
     ) -> AsyncIterator[Life]:
         """A sender in this process, stopped gracefully at the end."""
         life = Life(
@@ -93,7 +102,7 @@ class World:
             number=1,
             owner=f"test/sender.{next(OWNERS)}",
             succeeds=succeeds,
-            assigned=((self.account, slot),),
+            assigned=((self.account, slot), *more),
         )
         task = asyncio.create_task(loop.entry(life, timeouts=timeouts))
         try:

@@ -19,7 +19,7 @@ from sql.open import open_store
 from workers.control import AccountSlot, Assign, Idle, Reaped, Wake
 from workers.frame import TRY_AGAIN, Life, drain
 from workers.sender import recovery
-from workers.sender.account import AccountGone, AccountSender, LeaseLost, Sending
+from workers.sender.account import DATABASE_PAUSE, AccountGone, AccountSender, LeaseLost, Sending
 from workers.sender.connect import Timeouts
 from workers.sender.groups import Intents, Settlements
 from workers.sender.handover import Breakpoint, Gate, HandOver, passes
@@ -44,7 +44,9 @@ async def entry(life: Life, *, at: Breakpoint = passes, timeouts: Timeouts | Non
         await recovery.replay_orphans(store.queue, journals, retry)
         book = Journal.open(journals, epoch)
         gate = Gate(fence=time.monotonic() + settings.lease_seconds)
-        settlements = Settlements(store.queue, epoch, covered=book.truncate)
+        settlements = Settlements(
+            store.queue, epoch, covered=book.truncate, settled=lambda _: at("finished")
+        )
         shared = HandOver(await store.fleet.instance(), Intents(store.queue, epoch), book, gate, at)
         sending = Sending(
             store=store,
@@ -140,18 +142,21 @@ class Sender:
 
     async def _lease(self, pk: AccountPk, slot: int) -> bool | None:
         """Whether its former holder left without giving it back; None when somebody else holds it."""
-        asked = time.monotonic()
-        taken = await self._store.queue.take_lease(
-            pk,
-            slot,
-            epoch=self._sending.epoch,
-            ttl=self._life.settings.lease_seconds,
-            succeeds=sorted(self._succeeds),
-        )
-        if taken is None:
-            return None
-        self._gate.fence = min(self._gate.fence, asked + self._life.settings.lease_seconds)
-        return taken.unclean
+        ttl = self._life.settings.lease_seconds
+        while True:
+            asked = time.monotonic()
+            try:
+                taken = await self._store.queue.take_lease(
+                    pk, slot, epoch=self._sending.epoch, ttl=ttl, succeeds=sorted(self._succeeds)
+                )
+            except StorageUnavailable as e:
+                _log.warning("cannot_lease", account=pk, error=e.detail)
+                await asyncio.sleep(DATABASE_PAUSE)
+                continue
+            if taken is None:
+                return None
+            self._gate.fence = min(self._gate.fence, asked + ttl)
+            return taken.unclean
 
     def _left(self, account: AccountSlot, task: "asyncio.Task[None]") -> None:
         del self._tasks[account]

@@ -1,0 +1,55 @@
+"""A sender that does something to itself at one step: `python -m tests.sender.doomed ACCOUNT SLOT STEP DEED`."""
+
+import json
+import os
+import signal
+import socket
+import sys
+import time
+from functools import partial
+
+from mailproxy import config, log
+from mailproxy.model import AccountPk
+from workers import frame
+from workers.frame import Life
+from workers.sender import loop
+from workers.sender.connect import Timeouts
+
+DEEDS = {"kill": signal.SIGKILL, "stop": signal.SIGSTOP}
+
+
+class Doom:
+    """Reports the deed on standard output just before it does it, once."""
+
+    def __init__(self, step: str, deed: str) -> None:
+        self.step, self.deed, self.done = step, deed, False
+
+    def __call__(self, step: str) -> None:
+        if step == self.step and not self.done:
+            self.done = True
+            if self.deed == "stop":
+                # A stopped SQLite writer keeps the whole database locked, as it must; not what is tested here.
+                time.sleep(0.2)
+            print(json.dumps({"deed": self.deed, "step": step}), flush=True)
+            os.kill(os.getpid(), DEEDS[self.deed])
+
+
+def main(account: str, slot: str, step: str, deed: str) -> int:
+    settings = config.load(os.environ)
+    log.set_up("INFO", "json")
+    life = Life(
+        settings=settings,
+        role="sender",
+        number=9,
+        owner=os.environ["OWNER"],
+        succeeds=(os.environ["SUCCEEDS"],),
+        assigned=((AccountPk(int(account)), int(slot)),),
+    )
+    ours, theirs = socket.socketpair()
+    with ours:
+        entry = partial(loop.entry, at=Doom(step, deed), timeouts=Timeouts(dot=5.0))
+        return frame.run(life, entry, theirs)
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))
