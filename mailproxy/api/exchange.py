@@ -56,7 +56,8 @@ class Exchange:
                 await answer(scope, receive, tagged)
             took = time.perf_counter() - began
             metrics.http_request(scope["method"], _route(scope), status).observe(took)
-            logger.debug(
+            say = logger.debug if status < 400 else logger.info
+            say(
                 "request",
                 method=scope["method"],
                 route=_route(scope),

@@ -81,14 +81,16 @@ class Call:
         found = await self.store.directory.tenant(tenant_id)
         return found.pk if found else None
 
-    async def json(self) -> tuple[bytes, Any]:
-        """The body and its value."""
-        body = await self._body()
+    async def json(self) -> Any:
+        """The body's value; NUL and half surrogates are still in it."""
+        return self._value(await self._body())
+
+    def _value(self, body: bytes) -> Any:
         kind = Headers(scope=self._scope).get("content-type", "application/json")
         kind = kind.partition(";")[0].strip().lower()
         if kind != "application/json" and not kind.endswith("+json"):
             raise Refusal(415, "Send application/json", "unsupported_media_type")
-        return body, strictjson.read(body)
+        return strictjson.read(body)
 
     async def _body(self) -> bytes:
         chunks = []
@@ -108,9 +110,10 @@ class Call:
 
     async def body(self, model: type[F], *, optional: bool = False) -> F:
         """The decoded body; its unknown fields become warnings."""
-        if optional and Headers(scope=self._scope).get("content-length", "0") == "0":
+        body = await self._body()
+        if optional and not body:
             return _decoded(model, {}, "body")[0]
-        body, given = await self.json()
+        given = self._value(body)
         if where := strictjson.unstorable(body, given):
             raise Refusal(400, f"{where} holds NUL or half of a surrogate pair", "invalid_text")
         form, self.warnings = _decoded(model, given, "body")

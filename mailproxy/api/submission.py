@@ -30,8 +30,6 @@ _REASONS = {
     "account_not_found": "account not found for tenant",
 }
 
-Key = tuple[str | None, str]
-
 
 @dataclass(slots=True)
 class Outcome:
@@ -42,8 +40,7 @@ class Outcome:
 
 
 async def add_messages(call: Call) -> Answer:
-    _, body = await call.json()
-    wanted = wire_messages.decode(body)
+    wanted = wire_messages.decode(await call.json())
     most = call.services.settings.max_batch
     if len(wanted.messages) > most:
         text = f"Cannot enqueue more than {most} messages at once"
