@@ -89,8 +89,9 @@ def stats(instance: Instance, as_json: bool) -> None:
 @click.option(
     "-r", "--regenerate", is_flag=True, help="Make a new token; the old one ends at the next restart."
 )
+@show.json_option
 @pass_instance
-def token(instance: Instance, regenerate: bool) -> None:
+def token(instance: Instance, regenerate: bool, as_json: bool) -> None:
     """Print the admin token, and nothing else."""
     if regenerate:
         fresh = tokens.new_secret()
@@ -104,31 +105,34 @@ def token(instance: Instance, regenerate: bool) -> None:
             Exit.NOT_FOUND,
             remedy=f"Make one with: mail-proxy {instance.name} token --regenerate",
         )
-    click.echo(current.get_secret_value())
+    text = current.get_secret_value()
+    return show.document({"api_token": text}) if as_json else click.echo(text)
 
 
 @click.command("run-now")
+@show.json_option
 @pass_instance
-def run_now(instance: Instance) -> None:
+def run_now(instance: Instance, as_json: bool) -> None:
     """Send what is due and report to every tenant at once."""
 
     async def work(store: Store) -> None:
         await _run_now(store, None)
 
     on_store(instance.settings(), work)
-    _say_woken(instance, "every tenant")
+    _say_woken(instance, "every tenant", as_json=as_json)
 
 
 @click.command("run-now")
+@show.json_option
 @pass_place
-def run_now_for_tenant(place: Place) -> None:
+def run_now_for_tenant(place: Place, as_json: bool) -> None:
     """Send what is due and report to this tenant at once."""
 
     async def work(store: Store, tenant: Tenant) -> None:
         await _run_now(store, tenant.pk)
 
     place.run(work)
-    _say_woken(place.instance, place.tenant)
+    _say_woken(place.instance, place.tenant, as_json=as_json)
 
 
 async def _run_now(store: Store, tenant: TenantPk | None) -> None:
@@ -137,8 +141,10 @@ async def _run_now(store: Store, tenant: TenantPk | None) -> None:
         await store.wakeups.announce(topic)
 
 
-def _say_woken(instance: Instance, whom: str) -> None:
-    click.echo(f"Woken for {whom}.")
+def _say_woken(instance: Instance, whom: str, *, as_json: bool) -> None:
+    show.say(f"Woken for {whom}.")
+    if as_json:
+        show.document({"ok": True})
     if process.running(instance) is None:
         show.note(
             f"{instance.name} is not running here; it will do it when started: mail-proxy start {instance.name} -b"

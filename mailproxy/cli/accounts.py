@@ -8,6 +8,7 @@ import click
 from pydantic import Field
 
 from mailproxy.api import wire
+from mailproxy.api.answers import present, seconds
 from mailproxy.cli import ask, show
 from mailproxy.cli.ask import Checked, asked
 from mailproxy.cli.exits import Failure
@@ -15,7 +16,7 @@ from mailproxy.cli.names import ACCOUNT
 from mailproxy.cli.place import Place, pass_place
 from mailproxy.errors import Conflict, NotFound
 from mailproxy.model import OnUnknownOutcome, TenantPk
-from mailproxy.records import AccountView, AccountWrite, Tenant
+from mailproxy.records import AccountView, AccountWrite, Tenant, Window
 from mailproxy.store import Store
 
 PAGE = 500
@@ -209,36 +210,37 @@ def delete(place: Place, account_id: str, force: bool, as_json: bool) -> None:
 
 
 def shape(view: AccountView) -> dict[str, object]:
-    """An account as clients see it."""
+    """An account as `GET /account/{id}` shows it."""
     account = view.account
-    shown = {
-        "id": account.id,
-        "tenant_id": account.tenant_id,
-        "host": account.host,
-        "port": account.port,
-        "user": account.user,
-        "password_set": view.password_set,
-        "use_tls": account.use_tls,
-        "tls_verify": account.tls_verify,
-        "ttl": int(account.ttl),
-        "batch_size": account.batch_size,
-        "max_retries": account.max_retries,
-        "retry_delays": account.retry_delays,
-        "on_unknown_outcome": account.on_unknown_outcome,
-        "limit_per_minute": view.limit_per_minute,
-        "limit_per_hour": view.limit_per_hour,
-        "limit_per_day": view.limit_per_day,
-        "limit_behavior": account.limit_behavior,
-        "state": {
-            "condition": view.condition,
-            "reason": view.reason,
-            "since": view.since,
-            "next_try": view.next_try,
-        },
-        "created_at": view.created_at,
-        "updated_at": view.updated_at,
-    }
-    return {name: value for name, value in shown.items() if value is not None}
+    plain = ("host", "port", "user", "use_tls", "tls_verify", "tls_ca", "batch_size", "max_retries")
+    return present(
+        {
+            "id": account.id,
+            "tenant_id": account.tenant_id,
+            **{name: getattr(account, name) for name in plain},
+            "ttl": int(account.ttl),
+            "retry_delays": account.retry_delays,
+            "on_unknown_outcome": account.on_unknown_outcome,
+            "limit_per_minute": view.limit_per_minute,
+            "limit_per_hour": view.limit_per_hour,
+            "limit_per_day": view.limit_per_day,
+            "limit_behavior": account.limit_behavior,
+            "limits": {window.name: _window(window) for window in view.windows} or None,
+            "password_set": view.password_set,
+            "state": view.condition,
+            "state_reason": view.reason,
+            "state_cause": view.cause,
+            "state_since": seconds(view.since),
+            "next_try": seconds(view.next_try),
+            "created_at": seconds(view.created_at),
+            "updated_at": seconds(view.updated_at),
+        }
+    )
+
+
+def _window(window: Window) -> dict[str, object]:
+    next_in = None if window.next_in is None else round(window.next_in, 3)
+    return present({"limit": window.limit, "used": window.used, "left": window.left, "next": next_in})
 
 
 def _written(account_id: str, options: dict[str, Any]) -> AccountWrite:

@@ -68,8 +68,8 @@ def readiness(server: Server, timeout: Seconds = 2.0) -> Readiness:
 
 def _reasons(body: bytes) -> str:
     try:
-        checks = json.loads(body)["checks"]
-        return "; ".join(f"{name}: {found}" for name, found in checks.items())
+        checks = json.loads(body)["checks"].items()
+        return "; ".join(f"{name}: {found['reason']}" for name, found in checks if not found["ok"])
     except (ValueError, KeyError, TypeError, AttributeError):
         return body.decode(errors="replace").strip()
 

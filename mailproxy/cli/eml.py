@@ -24,7 +24,7 @@ _NOT_CARRIED_OVER = frozenset(
         "received",
         "return-path",
     ]
-).union(["x-genro-mail-id"])
+).union(["x-genro-mail-id", "delivered-to", "authentication-results", "received-spf"])
 _SEALED = ("multipart/signed", "multipart/encrypted", "application/pkcs7-mime", "application/x-pkcs7-mime")
 
 
@@ -78,7 +78,7 @@ def _written(address: Address) -> str:
 def _carried_over(message: EmailMessage) -> Iterator[tuple[str, str]]:
     for name, value in message.items():
         lower = name.lower()
-        if lower not in _NOT_CARRIED_OVER and not lower.startswith(("content-", "dkim-", "mime-")):
+        if lower not in _NOT_CARRIED_OVER and not lower.startswith(("content-", "dkim-", "mime-", "arc-")):
             yield name, str(value)
 
 

@@ -19,7 +19,7 @@ from mailproxy.keyfile import ensure_key_file
 from mailproxy.model import Seconds
 
 FIRST_PORT = 8000
-_GRACE = 15.0
+_GRACE = 25.0
 
 force_option = click.option("-f", "--force", is_flag=True, help="Kill at once instead of waiting.")
 
@@ -93,8 +93,14 @@ def status(name: str, as_json: bool) -> None:
     envvar="GMP_DATABASE_URL",
     help="postgresql:// URL for a new instance.  [GMP_DATABASE_URL, else SQLite in its directory]",
 )
+@show.json_option
 def start(
-    name: str, host: str | None, port: int | None, in_background: bool, database_url: str | None
+    name: str,
+    host: str | None,
+    port: int | None,
+    in_background: bool,
+    database_url: str | None,
+    as_json: bool,
 ) -> int:
     """Run an instance, making it first if it is new."""
     instance, address = instance_named(name), Address(host, port)
@@ -103,15 +109,16 @@ def start(
     with instance.starting():
         server = process.running(instance)
         if server is not None:
-            click.echo(f"{name} is already running: {server.url} (pid {server.pid})")
-            return Exit.OK
+            show.say(f"{name} is already running: {server.url} (pid {server.pid})")
+            return _done(instance, as_json=as_json)
         settings = _ready_to_run(instance, address, database_url)
         if not in_background:
             process.record_own(instance, settings.host, settings.port)
     if in_background:
         _start_in_background(instance, address, settings.port)
-        return Exit.OK
-    click.echo(f"{name} runs at {process.url_of(settings.host, settings.port)}; Ctrl-C stops it.")
+        return _done(instance, as_json=as_json)
+    show.say(f"{name} runs at {process.url_of(settings.host, settings.port)}; Ctrl-C stops it.")
+    _done(instance, as_json=as_json)
     try:
         return run_server(instance.loader(**address.given()), BOTH)
     finally:
@@ -121,17 +128,20 @@ def start(
 @click.command()
 @click.argument("name", type=INSTANCE)
 @force_option
-def stop(name: str, force: bool) -> None:
+@show.json_option
+def stop(name: str, force: bool, as_json: bool) -> int:
     """Stop an instance; deliveries under way are finished first."""
     instance = existing_instance(name)
     if not _stop(instance, force=force):
-        click.echo(f"{name} is not running.")
+        show.say(f"{name} is not running.")
+    return _done(instance, as_json=as_json)
 
 
 @click.command()
 @click.argument("name", type=INSTANCE)
 @force_option
-def restart(name: str, force: bool) -> None:
+@show.json_option
+def restart(name: str, force: bool, as_json: bool) -> int:
     """Stop an instance and start it in the background at the same address."""
     instance = existing_instance(name)
     server = process.running(instance)
@@ -139,12 +149,14 @@ def restart(name: str, force: bool) -> None:
     _stop(instance, force=force)
     settings = _ready_to_run(instance, address, None)
     _start_in_background(instance, address, settings.port)
+    return _done(instance, as_json=as_json)
 
 
 @click.command()
 @click.argument("name", type=INSTANCE)
 @click.option("-f", "--force", is_flag=True, help="Do not ask, and kill the server if it runs.")
-def delete(name: str, force: bool) -> None:
+@show.json_option
+def delete(name: str, force: bool, as_json: bool) -> None:
     """Delete an instance with its configuration, key and messages."""
     instance = existing_instance(name)
     if process.running(instance) and not force:
@@ -157,9 +169,17 @@ def delete(name: str, force: bool) -> None:
     _stop(instance, force=True)
     url = instance.remembered().get("database_url")
     instance.remove()
-    click.echo(f"Deleted {name}.")
+    show.say(f"Deleted {name}.")
     if url:
-        click.echo(f"Its database was left as it is: {config.database_at(str(url)).label}")
+        show.say(f"Its database was left as it is: {config.database_at(str(url)).label}")
+    if as_json:
+        show.document({"ok": True, "name": name})
+
+
+def _done(instance: Instance, *, as_json: bool) -> int:
+    if as_json:
+        show.document(_status(instance))
+    return Exit.OK
 
 
 def _ready_to_run(instance: Instance, address: Address, database_url: str | None) -> Settings:
@@ -216,9 +236,9 @@ def _check_url(url: str) -> None:
 
 def _introduce(instance: Instance, settings: Settings) -> None:
     token = settings.api_token.get_secret_value() if settings.api_token else None
-    click.echo(f"New instance {instance.name} in {home()}")
+    show.say(f"New instance {instance.name} in {home()}")
     show.details({"URL": process.url_of(settings.host, settings.port), "Admin token": token})
-    click.echo("Next:")
+    show.say("Next:")
     here = f"mail-proxy {instance.name}"
     show.commands(
         (f"{here} tenants add acme", "add a tenant, and get its API key"),
@@ -233,7 +253,7 @@ def _start_in_background(instance: Instance, address: Address, port: int) -> Non
     show.note(f"Starting {instance.name} on port {port} …")
     server = background.start(instance, address.options())
     took = time.monotonic() - began
-    click.echo(f"{instance.name} is ready: {server.url} (pid {server.pid}, {took:.1f} s)")
+    show.say(f"{instance.name} is ready: {server.url} (pid {server.pid}, {took:.1f} s)")
 
 
 def _stop(instance: Instance, *, force: bool) -> bool:
@@ -255,7 +275,7 @@ def _stop(instance: Instance, *, force: bool) -> bool:
             remedy=f"Wait, or kill it with: mail-proxy stop {instance.name} --force",
         )
     instance.pid_file.unlink(missing_ok=True)
-    click.echo(f"Stopped {instance.name}.")
+    show.say(f"Stopped {instance.name}.")
     return True
 
 

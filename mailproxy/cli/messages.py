@@ -1,16 +1,18 @@
 """NAME TENANT messages …: what has become of a tenant's messages."""
 
 import json
+from dataclasses import asdict
 from typing import Any
 
 import click
 
+from mailproxy.api.answers import present, seconds
 from mailproxy.cli import ask, show
 from mailproxy.cli.exits import Exit
 from mailproxy.cli.names import ACCOUNT
 from mailproxy.cli.place import Place, pass_place
 from mailproxy.errors import NotFound
-from mailproxy.model import MessageId, Priority, State, Status, public_pk
+from mailproxy.model import MessageId, Priority, State, public_pk
 from mailproxy.records import Deleted, EventView, MessageFilter, MessageView, Tenant
 from mailproxy.store import Store
 
@@ -147,31 +149,34 @@ async def _list(
 
 
 def shape(view: MessageView, instance: int) -> dict[str, Any]:
-    """A message as clients see it."""
-    done = {Status.SENT: "sent_ts", Status.ERROR: "error_ts"}
-    shown = {
-        "id": view.client_id,
-        "pk": public_pk(instance, view.id),
-        "tenant_id": view.tenant_id,
-        "account_id": view.account_id,
-        "status": view.state,
-        "priority": int(view.priority),
-        "batch_code": view.batch_code,
-        "deferred_ts": view.deferred_until,
-        **{name: view.done_at for status, name in done.items() if view.state == status.name.lower()},
-        "error": view.error,
-        "reported_ts": view.reported_at,
-        "attempts": view.attempts,
-        "created_at": view.created_at,
-        "updated_at": view.updated_at,
-        "refused_recipients": [
-            {"address": one.address, "code": one.code, "enhanced": one.enhanced, "text": one.text}
-            for one in view.refused
-        ]
-        or None,
-        "message": json.loads(view.payload) if view.payload else None,
-    }
-    return {name: value for name, value in shown.items() if value is not None}
+    """A message as `GET /messages` shows it."""
+    is_sent = view.state is State.SENT
+    done_at = seconds(view.done_at)
+    refused = [
+        present({"address": one.address, "code": one.code, "enhanced": one.enhanced, "text": one.text})
+        for one in view.refused
+    ]
+    return present(
+        {
+            "id": view.client_id,
+            "pk": public_pk(instance, view.id),
+            "tenant_id": view.tenant_id,
+            "account_id": view.account_id,
+            "status": view.state,
+            "priority": int(view.priority),
+            "batch_code": view.batch_code,
+            "attempts": view.attempts,
+            "deferred_ts": seconds(view.deferred_until),
+            "sent_ts": done_at if is_sent else None,
+            "error_ts": None if is_sent else done_at,
+            "error": view.error,
+            "refused_recipients": refused or None,
+            "reported_ts": seconds(view.reported_at),
+            "created_at": seconds(view.created_at),
+            "updated_at": seconds(view.updated_at),
+            "message": None if view.payload is None else json.loads(view.payload),
+        }
+    )
 
 
 def _row(view: MessageView) -> tuple[object, ...]:
@@ -209,12 +214,12 @@ def _payload(view: MessageView) -> dict[str, Any]:
 
 
 def _event_shape(event: EventView) -> dict[str, object]:
+    detail = {name: value for name, value in asdict(event.detail).items() if value not in (None, False, ())}
     return {
         "event_id": event.event_id,
         "event_type": event.event_type,
-        "event_ts": event.event_ts,
-        "event_data": json.loads(event.detail.to_json()),
-        "reported": event.reported,
+        "event_ts": seconds(event.event_ts),
+        "event_data": detail,
     }
 
 

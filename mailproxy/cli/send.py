@@ -124,7 +124,8 @@ async def _enqueue(
     try:
         await Intake(settings, store.queue).admit(tenant.pk, 1)
     except Refusal as refusal:
-        raise Failure(f"{refusal.detail}.", Exit.REFUSED) from refusal
+        code = Exit.UNREACHABLE if refusal.status == 503 else Exit.REFUSED
+        raise Failure(f"{refusal.detail}.", code) from refusal
     message = NewMessage(
         client_id=draft.client_id,
         account_pk=account,

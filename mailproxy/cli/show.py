@@ -126,17 +126,22 @@ def note(text: str) -> None:
     click.echo(text, err=True)
 
 
+def say(text: str) -> None:
+    """What people read: on stdout, unless that is for the command's JSON document."""
+    click.echo(text, err=bool(click.get_current_context().params.get("as_json")))
+
+
 def commands(*lines: tuple[str, str]) -> None:
     """Commands to type next, each with what it does."""
     for command, purpose in lines:
-        click.echo(f"  {command}\n      {purpose}")
+        say(f"  {command}\n      {purpose}")
 
 
 def _print(shown: Table) -> None:
     console = Console(width=_width(), highlight=False, emoji=False)
     with console.capture() as captured:
         console.print(shown)
-    click.echo("\n".join(line.rstrip() for line in captured.get().splitlines()))
+    say("\n".join(line.rstrip() for line in captured.get().splitlines()))
 
 
 def _width() -> int:

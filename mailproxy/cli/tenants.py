@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from mailproxy import tokens
+from mailproxy.api.answers import present, seconds
 from mailproxy.cli import ask, show
 from mailproxy.cli.exits import Failure
 from mailproxy.cli.home import Instance
@@ -182,20 +183,31 @@ def info(place: Place, as_json: bool) -> None:
 
 
 def shape(tenant: Tenant) -> dict[str, object]:
-    """A tenant as clients see it."""
-    shown = {
-        "id": tenant.id,
-        "name": tenant.name,
-        "client_auth": {"method": tenant.client_auth.method},
-        "client_base_url": tenant.client_base_url,
-        "client_sync_path": tenant.client_sync_path,
-        "client_attachment_path": tenant.client_attachment_path,
-        "rate_limits": json.loads(tenant.rate_limits) if tenant.rate_limits else None,
-        "active": tenant.active,
-        "created_at": tenant.created_at,
-        "updated_at": tenant.updated_at,
+    """A tenant as `GET /tenant/{id}` shows it."""
+    auth = tenant.client_auth
+    login = {
+        "method": auth.method,
+        "user": auth.user,
+        "token_set": auth.token is not None or None,
+        "password_set": auth.password is not None or None,
     }
-    return {name: value for name, value in shown.items() if value is not None}
+    return present(
+        {
+            "id": tenant.id,
+            "name": tenant.name,
+            "client_base_url": tenant.client_base_url,
+            "client_sync_path": tenant.client_sync_path,
+            "client_attachment_path": tenant.client_attachment_path,
+            "client_auth": present(login),
+            "rate_limits": json.loads(tenant.rate_limits) if tenant.rate_limits else None,
+            "large_file_config": json.loads(tenant.large_file_config) if tenant.large_file_config else None,
+            "report_strict": tenant.report_strict,
+            "report_format": tenant.report_format,
+            "active": tenant.active,
+            "created_at": seconds(tenant.created_at),
+            "updated_at": seconds(tenant.updated_at),
+        }
+    )
 
 
 async def _all(store: Store, *, active_only: bool) -> AsyncIterator[Tenant]:

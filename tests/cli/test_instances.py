@@ -8,8 +8,10 @@ import stat
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -38,6 +40,15 @@ def sink(tmp_path: Path) -> Iterator[tuple[int, Path]]:
         server.kill()
 
 
+def _get(port: int, token: str, path: str) -> dict[str, Any]:
+    """What the API answers, but for its `ok`."""
+    request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", headers={"X-API-Token": token})
+    with urllib.request.urlopen(request, timeout=5) as answer:
+        found: dict[str, Any] = json.load(answer)
+    found.pop("ok", None)
+    return found
+
+
 def _start(command_line: CommandLine, port: int) -> psutil.Process:
     done = command_line.process("start", "first", "-h", "127.0.0.1", "-p", port, "-b")
     assert done.returncode == 0, done.stderr.decode()
@@ -63,6 +74,15 @@ def test_a_newcomer_sends_a_first_message(
     until(lambda: servers.json(*show)["status"] == "sent")
     assert len(read_log(log)) == 1
     assert "sent" in servers.ok(*show)
+    shown = servers.json(*show)
+    assert (
+        shown.pop("events") == _get(port, token, f"/messages/{queued['id']}/events?tenant_id=acme")["events"]
+    )
+    assert shown == _get(port, token, f"/messages/{queued['id']}?tenant_id=acme")
+    assert servers.json("first", "acme", "info") == _get(port, token, "/tenant/acme")
+    assert servers.json("first", "acme", "accounts", "show", "main") == _get(
+        port, token, "/account/main?tenant_id=acme"
+    )
     assert servers.json("first", "stats")["messages"] == {
         "total": 1,
         "pending": 0,
@@ -87,9 +107,10 @@ def test_everything_of_an_instance_is_for_its_owner_only(first: Instance) -> Non
 
 def test_a_restart_keeps_the_address(servers: CommandLine, port: int) -> None:
     before = _start(servers, port)
-    restarted = servers.process("restart", "first")
+    restarted = servers.process("restart", "first", "--json")
     assert restarted.returncode == 0, restarted.stderr
     after = servers.json("status", "first")
+    assert json.loads(restarted.stdout)["pid"] == after["pid"]
     assert after["port"] == port
     assert after["ready"] is True
     assert after["pid"] != before.pid
