@@ -22,7 +22,7 @@ TREE = [
     *_walk(["first"], instance_group),
     *_walk(["first", "acme"], tenant_group),
 ]
-SERVERS = ("serve", "api", "workers", "demo")
+SERVERS = ("serve", "api", "workers")
 
 
 @pytest.mark.parametrize(
