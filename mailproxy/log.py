@@ -9,7 +9,7 @@ import logging
 import sys
 from collections.abc import Callable, MutableMapping
 from datetime import UTC, datetime
-from typing import Any, TextIO, cast
+from typing import Any, NamedTuple, TextIO, cast
 
 import structlog
 from pydantic import SecretStr
@@ -176,143 +176,65 @@ def _without_controls(key: str, value: object) -> object:
     return text.translate(_ESCAPES_IN_TRACEBACKS if key == "exception" else _ESCAPES)
 
 
-def queued(*, message: MessageId, client_id: str, tenant: str, account: str, priority: Priority) -> None:
+class Of(NamedTuple):
+    """Which message a line of the delivery log is about."""
+
+    message: MessageId
+    client_id: str
+    tenant: str
+    account: str | None = None
+    attempt: int | None = None
+
+
+def queued(of: Of, *, priority: Priority) -> None:
     """Accepted and committed."""
     if _output.delivery is not None:
-        _output.delivery(
-            "queued",
-            message=message,
-            client_id=client_id,
-            tenant=tenant,
-            account=account,
-            priority=priority.name.lower(),
-        )
+        _say("queued", of, priority=priority.name.lower())
 
 
-def claimed(
-    *, message: MessageId, client_id: str, tenant: str, account: str, attempt: int, waited: Seconds
-) -> None:
+def claimed(of: Of, *, waited: Seconds) -> None:
     """Taken by a sender, `waited` seconds after it was due."""
     if _output.delivery is not None:
-        _output.delivery(
-            "claimed",
-            message=message,
-            client_id=client_id,
-            tenant=tenant,
-            account=account,
-            attempt=attempt,
-            waited=round(waited, 6),
-        )
+        _say("claimed", of, waited=round(waited, 6))
 
 
-def sent(
-    *,
-    message: MessageId,
-    client_id: str,
-    tenant: str,
-    account: str,
-    attempt: int,
-    reply: Reply,
-    seconds: Seconds,
-    refused: int = 0,
-) -> None:
+def sent(of: Of, *, reply: Reply, seconds: Seconds, refused: int = 0) -> None:
     """Taken by the server after `seconds` of dialogue, for all but `refused` recipients."""
     if _output.delivery is not None:
-        _output.delivery(
-            "sent",
-            message=message,
-            client_id=client_id,
-            tenant=tenant,
-            account=account,
-            attempt=attempt,
-            reply=str(reply),
-            seconds=round(seconds, 6),
-            refused=refused,
-        )
+        _say("sent", of, reply=str(reply), seconds=round(seconds, 6), refused=refused)
 
 
-def deferred(
-    *,
-    message: MessageId,
-    client_id: str,
-    tenant: str,
-    account: str,
-    attempt: int,
-    cause: str,
-    reply: Reply | None,
-    retry_in: Seconds | None,
-) -> None:
+def deferred(of: Of, *, cause: str, reply: Reply | None, retry_in: Seconds | None) -> None:
     """Not delivered now; next try in `retry_in` seconds (None: when its account works again)."""
     if _output.delivery is not None:
-        _output.delivery(
-            "deferred",
-            message=message,
-            client_id=client_id,
-            tenant=tenant,
-            account=account,
-            attempt=attempt,
-            cause=cause,
-            reply=str(reply) if reply else None,
-            retry_in=retry_in,
-        )
+        _say("deferred", of, cause=cause, reply=str(reply) if reply else None, retry_in=retry_in)
 
 
-def refused(
-    *,
-    message: MessageId,
-    client_id: str,
-    tenant: str,
-    account: str,
-    attempt: int,
-    cause: str,
-    reply: Reply | None,
-) -> None:
+def refused(of: Of, *, cause: str, reply: Reply | None) -> None:
     """Given up: an error that will be reported."""
     if _output.delivery is not None:
-        _output.delivery(
-            "refused",
-            message=message,
-            client_id=client_id,
-            tenant=tenant,
-            account=account,
-            attempt=attempt,
-            cause=cause,
-            reply=str(reply) if reply else None,
-        )
+        _say("refused", of, cause=cause, reply=str(reply) if reply else None)
 
 
-def in_doubt(
-    *, message: MessageId, client_id: str, tenant: str, account: str, attempt: int, cause: str
-) -> None:
+def in_doubt(of: Of, *, cause: str) -> None:
     """The dot went out and no reply came back: the server may or may not have it."""
     if _output.delivery is not None:
-        _output.delivery(
-            "in_doubt",
-            message=message,
-            client_id=client_id,
-            tenant=tenant,
-            account=account,
-            attempt=attempt,
-            cause=cause,
-        )
+        _say("in_doubt", of, cause=cause)
 
 
-def reported(*, message: MessageId, client_id: str, tenant: str, event_type: str, lag: Seconds) -> None:
+def reported(of: Of, *, event_type: str, lag: Seconds) -> None:
     """The tenant acknowledged an event `lag` seconds after it happened."""
     if _output.delivery is not None:
-        _output.delivery(
-            "reported",
-            message=message,
-            client_id=client_id,
-            tenant=tenant,
-            event_type=event_type,
-            lag=round(lag, 6),
-        )
+        _say("reported", of, event_type=event_type, lag=round(lag, 6))
 
 
-def bounced(*, message: MessageId, client_id: str, tenant: str, code: str | None, reason: str) -> None:
+def bounced(of: Of, *, code: str | None, reason: str) -> None:
     """A delivery status notification came back (RFC 3464); `code` is its enhanced status."""
     if _output.delivery is not None:
-        _output.delivery(
-            "bounced", message=message, client_id=client_id, tenant=tenant, code=code, reason=reason
-        )
+        _say("bounced", of, code=code, reason=reason)
+
+
+def _say(word: str, of: Of, **more: object) -> None:
+    assert _output.delivery is not None
+    about = {key: value for key, value in of._asdict().items() if value is not None}
+    _output.delivery(word, **about, **more)

@@ -173,13 +173,8 @@ async def _report(
         else:
             queued += 1
             outcome.accepted.append({"id": draft.client_id, "pk": public_pk(instance, result.message_id)})
-            log.queued(
-                message=result.message_id,
-                client_id=draft.client_id,
-                tenant=draft.tenant_id or "",
-                account=draft.account_id or "",
-                priority=draft.priority,
-            )
+            of = log.Of(result.message_id, draft.client_id, draft.tenant_id or "", draft.account_id)
+            log.queued(of, priority=draft.priority)
     call.services.intake.accepted(tenant, queued)
 
 

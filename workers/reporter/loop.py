@@ -208,13 +208,8 @@ def _tell(tenant: TenantCall, reports: Sequence[Report], verdict: Verdict) -> No
     now, acknowledged = time.time(), frozenset(verdict.acknowledged)
     for report in reports:
         if report.event_id in acknowledged:
-            log.reported(
-                message=report.message_id,
-                client_id=report.client_id,
-                tenant=tenant.tenant_id,
-                event_type=report.event_type.value,
-                lag=max(0.0, now - report.event_ts),
-            )
+            of = log.Of(report.message_id, report.client_id, tenant.tenant_id, report.account_id)
+            log.reported(of, event_type=report.event_type.value, lag=max(0.0, now - report.event_ts))
     if verdict.not_found:
         _log.warning("not_found_by_tenant", tenant=tenant.tenant_id, ids=verdict.not_found[:20])
     if verdict.failure or verdict.held:

@@ -72,6 +72,7 @@ class AccountSender:
         self._limited = False
         self._in_trouble = False
         self._was_in_trouble = True
+        self._troubles = 0
         self._rate = activity.Rate()
         self._settled_at = time.monotonic()
         self.metrics = metrics.account(account.tenant_id, account.id)
@@ -223,7 +224,7 @@ class AccountSender:
         if isinstance(outcome, AccountTrouble):
             await self._back_off(outcome)
         elif isinstance(outcome, Sent) and self._was_in_trouble:
-            self._was_in_trouble = False
+            self._was_in_trouble, self._troubles = False, 0
             await self._tell_database(self._sending.store.queue.account_works(self._account.pk))
 
     async def _back_off(self, trouble: AccountTrouble) -> None:
@@ -233,8 +234,9 @@ class AccountSender:
             return
         self._in_trouble = self._was_in_trouble = True
         condition = AccountCondition.BREAKER_OPEN if trouble.definite else AccountCondition.BACKING_OFF
-        fails = self._rate.troubles = self._rate.troubles + 1
-        rest = BREAKER_REST if trouble.definite else trouble.retry_after or backoff(fails, random.random())  # noqa: S311
+        self._troubles += 1
+        chance = random.random()  # noqa: S311 - spreads retries
+        rest = trouble.retry_after or backoff(self._troubles, chance)
         _log.warning(
             "account_rests",
             tenant=self._account.tenant_id,
@@ -250,7 +252,7 @@ class AccountSender:
                 condition=condition,
                 reason=str(trouble.trouble),
                 cause=trouble.cause,
-                delay=rest,
+                delay=BREAKER_REST if trouble.definite else rest,
             )
         )
         self._in_trouble = False

@@ -13,11 +13,10 @@ HALF_LIFE: Seconds = 2.0
 
 
 class Rate:
-    """Messages a second, smoothed; and troubles in a row."""
+    """Messages a second, smoothed."""
 
     def __init__(self) -> None:
         self.per_second = 0.0
-        self.troubles = 0
         self._counted = 0
         self._since = time.monotonic()
 
@@ -32,14 +31,7 @@ class Rate:
 
 def claimed(account: Account, message: Claimed) -> None:
     metrics.queue_wait(message.priority).observe(max(0.0, message.waited))
-    log.claimed(
-        message=message.id,
-        client_id=message.client_id,
-        tenant=account.tenant_id,
-        account=account.id,
-        attempt=message.attempt,
-        waited=message.waited,
-    )
+    log.claimed(_of(account, message), waited=message.waited)
 
 
 def settled(
@@ -51,41 +43,35 @@ def settled(
     started: Seconds,
 ) -> None:
     seconds = time.monotonic() - started
-    who = {
-        "message": message.id,
-        "client_id": message.client_id,
-        "tenant": account.tenant_id,
-        "account": account.id,
-        "attempt": message.attempt,
-    }
-    retry_in = settlement.delay if isinstance(settlement, Release) else None
+    of = _of(account, message)
     match outcome:
         case Sent():
-            _observe("sent", seconds)
+            name = "sent"
             if isinstance(settlement, Finish):
                 counts.sent.inc()
-            log.sent(**who, reply=outcome.reply, seconds=seconds, refused=len(outcome.refused))  # type: ignore[arg-type]
+            log.sent(of, reply=outcome.reply, seconds=seconds, refused=len(outcome.refused))
         case Deferred() | Refused() if isinstance(settlement, Release):
-            _observe("deferred", seconds)
+            name = "deferred"
             counts.deferred.inc()
-            log.deferred(**who, cause=outcome.cause, reply=outcome.reply, retry_in=retry_in)  # type: ignore[arg-type]
+            log.deferred(of, cause=outcome.cause, reply=outcome.reply, retry_in=settlement.delay)
         case Deferred() | Refused():
-            _observe("refused", seconds)
+            name = "refused"
             counts.errors.inc()
-            log.refused(**who, cause=describe(outcome), reply=outcome.reply)  # type: ignore[arg-type]
+            log.refused(of, cause=describe(outcome), reply=outcome.reply)
         case Unknown():
-            _observe("unknown", seconds)
+            name = "unknown"
             counts.unknown.inc()
-            log.in_doubt(**who, cause=outcome.cause)  # type: ignore[arg-type]
+            log.in_doubt(of, cause=outcome.cause)
         case AccountTrouble():
-            _observe("account_trouble", seconds)
-            log.deferred(**who, cause=outcome.cause, reply=outcome.reply, retry_in=None)  # type: ignore[arg-type]
+            name = "account_trouble"
+            log.deferred(of, cause=outcome.cause, reply=outcome.reply, retry_in=None)
         case Withheld():
-            _observe("withheld", seconds)
-            log.deferred(**who, cause=outcome.cause, reply=None, retry_in=None)  # type: ignore[arg-type]
+            name = "withheld"
+            log.deferred(of, cause=outcome.cause, reply=None, retry_in=None)
         case _:
             assert_never(outcome)
-
-
-def _observe(name: str, seconds: Seconds) -> None:
     metrics.handover(name).observe(seconds)
+
+
+def _of(account: Account, message: Claimed) -> log.Of:
+    return log.Of(message.id, message.client_id, account.tenant_id, account.id, message.attempt)

@@ -6,7 +6,7 @@ irreversible act; until the intent everything is retryable, and nobody sends a d
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 
 from mailproxy.limits import SLACK
@@ -20,6 +20,7 @@ from workers.sender.prepare import Prepared, prepare
 from workers.sender.session import ConnectionLost, Offered, Session
 
 FRESH_TRIES = 3
+LARGEST_JOURNAL = 4_000_000
 
 Breakpoint = Callable[[str], None]
 """Called at each step with its name; a test's may end the process there."""
@@ -45,12 +46,13 @@ class Gate:
 
 @dataclass(frozen=True, slots=True)
 class HandOver:
-    """What a process's hand-overs share."""
+    """What a process's hand-overs share. `flushed` returns once every outcome so far is in the database."""
 
     instance: int
     intents: Intents
     journal: Journal
     gate: Gate
+    flushed: Callable[[], Awaitable[None]]
     at: Breakpoint = passes
 
 
@@ -107,6 +109,8 @@ async def _commit(
     shared: HandOver, progress: Progress, session: Session, prepared: Prepared, *, limited: bool
 ) -> Outcome:
     message = progress.message
+    if shared.journal.size > LARGEST_JOURNAL:
+        await shared.flushed()
     progress.committed = True
     asked = time.monotonic()
     granted = shared.gate.shut() is None and await shared.intents.ask(message.id, limited=limited)

@@ -47,6 +47,7 @@ class Journal:
 
     def __init__(self, path: Path, fd: int) -> None:
         self.path = path
+        self.size = 0
         self._fd = fd
         self._torn = False
 
@@ -74,12 +75,14 @@ class Journal:
         # A line cut short by a full disk must not swallow the one after it.
         written = os.write(self._fd, b"\n" + line if self._torn else line)
         self._torn = written != len(line) + self._torn
+        self.size += written
         if self._torn:
             raise OSError(errno.ENOSPC, "the journal takes no more", str(self.path))
 
     def truncate(self) -> None:
         """Forget everything; only when the database has every outcome recorded so far."""
         os.ftruncate(self._fd, 0)
+        self.size = 0
         self._torn = False
 
     def close(self, *, remove: bool) -> None:

@@ -44,10 +44,9 @@ async def entry(life: Life, *, at: Breakpoint = passes, timeouts: Timeouts | Non
         await recovery.replay_orphans(store.queue, journals, retry)
         book = Journal.open(journals, epoch)
         gate = Gate(fence=time.monotonic() + settings.lease_seconds)
-        settlements = Settlements(
-            store.queue, epoch, covered=book.truncate, settled=lambda _: at("finished")
-        )
-        shared = HandOver(await store.fleet.instance(), Intents(store.queue, epoch), book, gate, at)
+        settlements = Settlements(store.queue, epoch, covered=book.truncate, settled=lambda _: at("finished"))
+        intents = Intents(store.queue, epoch)
+        shared = HandOver(await store.fleet.instance(), intents, book, gate, settlements.flushed, at)
         sending = Sending(
             store=store,
             epoch=epoch,

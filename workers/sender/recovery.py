@@ -66,14 +66,8 @@ async def recover(
     )
     for message in found.in_doubt:
         outcome = Unknown("the sender ended between the intent and the reply to the dot")
-        log.in_doubt(
-            message=message.id,
-            client_id=message.client_id,
-            tenant=account.tenant_id,
-            account=account.id,
-            attempt=message.attempt,
-            cause=outcome.cause,
-        )
+        of = log.Of(message.id, message.client_id, account.tenant_id, account.id, message.attempt)
+        log.in_doubt(of, cause=outcome.cause)
         chance = random.random()  # noqa: S311 - spreads retries
         add(settle(Attempt.in_doubt(message), outcome, rules, time.time(), chance))
     if found.freed or found.in_doubt or found.poisoned:
