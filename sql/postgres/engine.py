@@ -1,38 +1,40 @@
 """Runs units of work on PostgreSQL with psycopg: pipelined, pooler-safe, durable at the answer."""
 
 import asyncio
+import json
 import random
 from collections.abc import Callable, Mapping
-from typing import TypeVar
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import psycopg
-from psycopg import AsyncConnection, AsyncPipeline, errors
+from psycopg import AsyncConnection, AsyncPipeline, errors, generators
 from psycopg.abc import Buffer
 from psycopg.adapt import Loader
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from mailproxy.errors import CommitUnknown, ConfigurationError, StorageUnavailable
+from mailproxy.model import Seconds
 from sql.engine import Work
 from sql.queries import Query, Row, Step
 
 T = TypeVar("T")
 
-STATEMENT_TIMEOUT_S = 5.0
-ANSWER_TIMEOUT_S = 10.0
+STATEMENT_TIMEOUT: Seconds = 5.0
+ANSWER_TIMEOUT: Seconds = 10.0
+POOL_TIMEOUT: Seconds = 5.0
 ATTEMPTS = 4
+LOST_ATTEMPTS = 2
 
 # SET LOCAL only, so that transaction-mode poolers work; a role's synchronous_commit=off must not undo a promise.
-_DURABLE = (
-    "SELECT set_config('synchronous_commit', 'on', true), set_config('statement_timeout', %(t)s, true), "
-    "set_config('lock_timeout', '2s', true), "
-    "set_config('idle_in_transaction_session_timeout', '5s', true)"
+_SETTINGS = (
+    "SELECT set_config('synchronous_commit', %(commit)s, true), set_config('statement_timeout', %(timeout)s, true), "
+    "set_config('lock_timeout', '2s', true)"
 )
-_SOON = _DURABLE.replace("'synchronous_commit', 'on'", "'synchronous_commit', 'off'")
-_TIMEOUT = {"t": f"{STATEMENT_TIMEOUT_S:g}s"}
+_READ = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 
 _AGAIN = (errors.DeadlockDetected, errors.SerializationFailure, errors.LockNotAvailable)
-_READ_ONLY = (errors.ReadOnlySqlTransaction,)
-_OUTAGE = (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout, TimeoutError)
+_OUTAGE = (psycopg.OperationalError, psycopg.InterfaceError, TimeoutError)
 
 
 class _Timestamp(Loader):
@@ -44,6 +46,14 @@ class _Timestamp(Loader):
 
 async def _configure(connection: AsyncConnection[Row]) -> None:
     connection.adapters.register_loader("timestamptz", _Timestamp)
+
+
+@dataclass(slots=True)
+class _Progress:
+    """How far an attempt came: a failure before COMMIT is a definite roll-back, whatever it was."""
+
+    committing: bool = False
+    lost: bool = False
 
 
 class PostgresEngine:
@@ -63,21 +73,20 @@ class PostgresEngine:
             },
             min_size=1,
             max_size=connections,
-            timeout=5.0,
+            timeout=POOL_TIMEOUT,
             max_lifetime=1800.0,
             reconnect_timeout=2.0,
-            check=None,
             configure=_configure,
             open=False,
         )
 
     async def open(self) -> None:
         try:
-            await self._pool.open(wait=True, timeout=5.0)
+            await self._pool.open(wait=True, timeout=POOL_TIMEOUT)
+            ((setting,),) = await self._sole("SHOW fsync")
         except _OUTAGE as e:
-            await self._pool.close(timeout=1.0)
+            await self.aclose()
             raise StorageUnavailable(f"PostgreSQL cannot be reached: {e}") from e
-        ((setting,),) = await self._sole("SHOW fsync")
         if setting != "on":
             await self.aclose()
             raise ConfigurationError(
@@ -88,68 +97,60 @@ class PostgresEngine:
         await self._pool.close(timeout=2.0)
 
     async def write(self, begin: Callable[[], Work[T]]) -> T:
-        return await self._run(begin, _DURABLE)
+        return await self._run(begin, "BEGIN", "on")
 
     async def write_soon(self, begin: Callable[[], Work[T]]) -> T:
-        return await self._run(begin, _SOON)
+        return await self._run(begin, "BEGIN", "off")
 
     async def read(self, begin: Callable[[], Work[T]]) -> T:
-        return await self._run(begin, _SOON)
+        return await self._run(begin, _READ, "off")
 
-    async def _run(self, begin: Callable[[], Work[T]], settings: str) -> T:
-        for attempt in range(1, ATTEMPTS + 1):
+    async def _run(self, begin: Callable[[], Work[T]], opening: str, commit: str) -> T:
+        """Whatever failed before its COMMIT left nothing behind, so it is safe to run again."""
+        attempt = 0
+        while True:
+            attempt += 1
+            progress = _Progress()
             try:
-                async with asyncio.timeout(ANSWER_TIMEOUT_S), self._pool.connection() as connection:
-                    return await self._transact(connection, begin(), settings)
+                async with asyncio.timeout(ANSWER_TIMEOUT), self._pool.connection() as connection:
+                    return await self._transact(connection, begin(), opening, commit, progress)
             except _AGAIN as e:
-                if attempt == ATTEMPTS:
+                if attempt >= ATTEMPTS:
                     raise StorageUnavailable(f"The database is too busy: {e}", retry_after=1.0) from e
                 await asyncio.sleep(random.uniform(0.01, 0.05) * attempt)  # noqa: S311
-            except _READ_ONLY as e:
-                raise StorageUnavailable("The database is read-only", code="storage_read_only") from e
-            except _OUTAGE as e:
-                raise StorageUnavailable(f"The database does not answer: {e or type(e).__name__}") from e
-            except errors.DiskFull as e:
-                raise StorageUnavailable("The database's disk is full", code="storage_full") from e
-        raise AssertionError("unreachable")
+            except psycopg.Error as e:
+                if not progress.lost or progress.committing or attempt >= LOST_ATTEMPTS:
+                    raise _translated(e, progress) from e
+                await self._pool.check()
+            except TimeoutError as e:
+                raise _translated(e, progress) from e
 
-    async def _transact(self, connection: AsyncConnection[Row], work: Work[T], settings: str) -> T:
-        committing = False
+    async def _transact(
+        self, connection: AsyncConnection[Row], work: Work[T], opening: str, commit: str, progress: _Progress
+    ) -> T:
         try:
             async with connection.pipeline() as pipeline:
-                await connection.execute("BEGIN")
-                await connection.execute(settings, _TIMEOUT)
+                await connection.execute(opening)
+                await connection.execute(_SETTINGS, {"commit": commit, "timeout": f"{STATEMENT_TIMEOUT:g}s"})
                 result = await self._drive(connection, pipeline, work)
-                committing = True
+                progress.committing = True
                 await connection.execute("COMMIT")
-        except errors.QueryCanceled:
-            await self._roll_back(connection)
-            raise TimeoutError(f"a statement took more than {STATEMENT_TIMEOUT_S:g} s") from None
-        except BaseException as e:
-            if committing and connection.closed and isinstance(e, psycopg.OperationalError):
-                raise CommitUnknown("The connection was lost during COMMIT") from e
-            if committing and isinstance(e, TimeoutError | asyncio.CancelledError):
+        except BaseException:
+            progress.lost = connection.closed
+            if progress.committing and not progress.lost:
                 await connection.close()
-                raise
-            await self._roll_back(connection)
+            elif not progress.lost:
+                await _roll_back(connection)
             raise
         return result
 
-    async def _roll_back(self, connection: AsyncConnection[Row]) -> None:
-        """Bring the connection back to idle, or close it: the pool replaces a closed one."""
-        try:
-            async with asyncio.timeout(1.0):
-                await connection.execute("ROLLBACK")
-        except (psycopg.Error, TimeoutError):
-            await connection.close()
-
-    async def _drive(
-        self, connection: AsyncConnection[Row], pipeline: AsyncPipeline, work: Work[T]
-    ) -> T:
+    async def _drive(self, connection: AsyncConnection[Row], pipeline: AsyncPipeline, work: Work[T]) -> T:
         try:
             steps = next(work)
             while True:
                 cursors = [await self._step(connection, step) for step in steps]
+                # sync() waits for answers only: for ever, when parameters larger than the socket's buffer are unsent.
+                await connection.wait(generators.send(connection.pgconn))
                 await pipeline.sync()
                 steps = work.send([await c.fetchall() if c and c.description else [] for c in cursors])
         except StopIteration as stop:
@@ -157,10 +158,47 @@ class PostgresEngine:
 
     async def _step(self, connection: AsyncConnection[Row], step: Step) -> psycopg.AsyncCursor[Row] | None:
         cursor = None
+        params = bound(step.params) or None
         for statement in self._queries[step.query].statements:
-            cursor = await connection.execute(statement, step.params or None)
+            cursor = await connection.execute(statement, params)
         return cursor
 
     async def _sole(self, statement: str) -> list[Row]:
         async with self._pool.connection() as connection:
             return await (await connection.execute(statement)).fetchall()
+
+
+def bound(params: Mapping[str, object]) -> dict[str, Any]:
+    """Lists of values travel as arrays, lists of rows as JSON."""
+    return {
+        name: json.dumps(value, ensure_ascii=False)
+        if name == "rows" and not isinstance(value, str)
+        else value
+        for name, value in params.items()
+    }
+
+
+async def _roll_back(connection: AsyncConnection[Row]) -> None:
+    """Bring the connection back to idle, or close it: the pool replaces a closed one."""
+    try:
+        async with asyncio.timeout(1.0):
+            await connection.execute("ROLLBACK")
+    except (psycopg.Error, TimeoutError):
+        await connection.close()
+
+
+def _translated(error: Exception, progress: _Progress) -> Exception:
+    match error:
+        case errors.ReadOnlySqlTransaction():
+            return StorageUnavailable("The database is read-only", code="storage_read_only")
+        case errors.DiskFull():
+            return StorageUnavailable("The database's disk is full", code="storage_full")
+        case _ if progress.committing and isinstance(error, _OUTAGE):
+            return CommitUnknown("The connection was lost during COMMIT")
+        case errors.QueryCanceled():
+            return StorageUnavailable(f"A statement took more than {STATEMENT_TIMEOUT:g} s")
+        case PoolTimeout():
+            return StorageUnavailable(f"No connection to the database within {POOL_TIMEOUT:g} s")
+        case psycopg.OperationalError() | psycopg.InterfaceError() | TimeoutError():
+            return StorageUnavailable(f"The database does not answer: {error or type(error).__name__}")
+    return error
