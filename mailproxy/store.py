@@ -107,6 +107,12 @@ class Reports(Protocol):
         """Lease tenants that are due: events waiting and not backing off, poked by run-now, or idle for
         `interval` seconds and not muted. `fallback`: tenants without a URL are called too."""
 
+    async def renew_calls(self, epoch: Epoch, ttl: Seconds) -> None:
+        """Keep the tenants leased while their calls last."""
+
+    async def free_calls(self, owners: Sequence[str]) -> None:
+        """Take from reporters that are known to be dead what they had leased."""
+
     async def next_call_in(self, interval: Seconds, *, fallback: bool) -> Seconds | None: ...
 
     async def pending(self, tenant: TenantPk, limit: int) -> list[Report]: ...

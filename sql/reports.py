@@ -39,6 +39,12 @@ class SqlReports:
             allow_private=False,
         )
 
+    async def renew_calls(self, epoch: Epoch, ttl: Seconds) -> None:
+        await self.engine.write_soon(lambda: one("renew_calls", epoch=epoch, ttl=ttl))
+
+    async def free_calls(self, owners: Sequence[str]) -> None:
+        await self.engine.write(lambda: one("free_calls", owners=list(owners)))
+
     async def next_call_in(self, interval: Seconds, *, fallback: bool) -> Seconds | None:
         ((seconds,),) = await self.engine.read(
             lambda: one("next_call_in", interval=interval, fallback=fallback)

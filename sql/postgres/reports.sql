@@ -15,6 +15,13 @@ UPDATE tenant_sync s SET epoch = %(epoch)s, lease_until = now() + make_interval(
 FROM due JOIN tenant t ON t.pk = due.pk WHERE s.tenant_pk = due.pk
 RETURNING t.pk, t.id, t.client_base_url, t.client_sync_path, t.client_auth, s.fails, t.report_strict, t.report_format;
 
+-- name: renew_calls
+UPDATE tenant_sync SET lease_until = now() + make_interval(secs => %(ttl)s) WHERE epoch = %(epoch)s;
+
+-- name: free_calls
+UPDATE tenant_sync SET epoch = NULL, lease_until = NULL
+WHERE epoch IN (SELECT epoch FROM process WHERE owner = ANY(%(owners)s));
+
 -- name: next_call_in
 -- 0 when somebody is due now; leases in force count as due when they end.
 SELECT extract(epoch FROM min(greatest(coalesce(s.lease_until, now()), CASE

@@ -14,6 +14,13 @@ WHERE tenant_pk IN (
 SELECT t.pk, t.id, t.client_base_url, t.client_sync_path, t.client_auth, s.fails, t.report_strict, t.report_format
 FROM tenant_sync s JOIN tenant t ON t.pk = s.tenant_pk WHERE s.epoch = :epoch AND s.lease_until = :now + :ttl;
 
+-- name: renew_calls
+UPDATE tenant_sync SET lease_until = :now + :ttl WHERE epoch = :epoch;
+
+-- name: free_calls
+UPDATE tenant_sync SET epoch = NULL, lease_until = NULL
+WHERE epoch IN (SELECT epoch FROM process WHERE owner IN (SELECT value FROM json_each(:owners)));
+
 -- name: next_call_in
 -- 0 when somebody is due now; leases in force count as due when they end.
 SELECT min(max(coalesce(s.lease_until, :now), CASE

@@ -25,7 +25,7 @@ async def work(last_step: str | None) -> None:
     store = await open_store(config.load(os.environ), role="reporter")
     caller = Caller(await store.fleet.instance())
     epoch = await store.fleet.register(str(uuid4()), "node", "reporter")
-    reporter = Reporter(store, caller, epoch, replace(TERMS, lease=1.0, longest_call=0.5), at=die_there)
+    reporter = Reporter(store, caller, epoch, replace(TERMS, lease=1.0), at=die_there)
     await reporter.run(asyncio.Event(), lambda: 0.0)
 
 

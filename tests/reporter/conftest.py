@@ -22,8 +22,8 @@ from workers.reporter.loop import Reporter, Terms
 TERMS = Terms(
     interval=600.0,
     beat=0.2,
-    lease=6.0,
-    longest_call=4.0,
+    lease=2.0,
+    turn=2.0,
     patience=0.2,
     slowest=0.1,
     pace=Pace(first=0.2, longest=0.4, floor=0.3),
@@ -102,7 +102,7 @@ class Running:
 
 @asynccontextmanager
 async def reporting(store: Store, terms: Terms = TERMS, drain: float = 0.0) -> AsyncIterator[Running]:
-    caller = Caller(await store.fleet.instance(), total=terms.longest_call, connections=512)
+    caller = Caller(await store.fleet.instance(), total=4.0, connections=512)
     epoch = await store.fleet.register(f"reporter-{uuid4()}", "node", "reporter")
     stopping = asyncio.Event()
     reporter = Reporter(store, caller, epoch, terms)

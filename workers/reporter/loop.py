@@ -28,14 +28,15 @@ _log = log.get(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """How a reporter works. `lease` outlives the longest call; `patience`: a call that takes longer gives
-    its place among the `places` to another tenant, so that hanging endpoints crowd out nobody."""
+    """How a reporter works. `lease` is renewed at every `beat`; `turn`: after so long with one tenant it
+    settles; `patience`: a call that takes longer gives its place among the `places` to another tenant, so
+    that hanging endpoints crowd out nobody."""
 
     interval: Seconds
     fallback: bool = False
     beat: Seconds = 5.0
-    lease: Seconds = 45.0
-    longest_call: Seconds = 30.0
+    lease: Seconds = 15.0
+    turn: Seconds = 15.0
     places: int = 32
     patience: Seconds = 1.0
     most_calls: int = 256
@@ -110,7 +111,7 @@ class Reporter:
     async def _converse(self, tenant: TenantCall) -> CallSettled:
         known = self._standings.pop(tenant.tenant_pk, Standing(batch=self.terms.pace.most_items))
         standing = replace(known, fails=tenant.fails)
-        ends_at = time.monotonic() + self.terms.lease - self.terms.longest_call
+        ends_at = time.monotonic() + self.terms.turn
         held: dict[int, Seconds | None] = {}
         while True:
             waiting = await self.store.reports.pending(tenant.tenant_pk, standing.batch + len(held))
@@ -190,6 +191,7 @@ class Reporter:
         while not self._declared_dead:
             with suppress(StorageUnavailable):
                 self._declared_dead = not await self.store.fleet.beat(self.epoch)
+                await self.store.reports.renew_calls(self.epoch, self.terms.lease)
             await asyncio.sleep(0 if self._declared_dead else self.terms.beat)
         _log.error("declared_dead", epoch=self.epoch)
         self._stir.set()
@@ -234,7 +236,9 @@ async def entry(life: Life) -> int | None:
             interval=settings.sync_interval,
             fallback=settings.client_sync_url is not None,
             beat=settings.lease_seconds / 3,
+            lease=settings.lease_seconds,
         )
+        await store.reports.free_calls(life.succeeds)
         life.ready()
         try:
             ended = await Reporter(store, caller, epoch, terms).run(life.stopping, life.drain_left)
