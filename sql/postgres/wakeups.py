@@ -17,6 +17,7 @@ class PostgresWakeups:
     def __init__(self, url: str) -> None:
         self._url = url
         self._connection: psycopg.AsyncConnection[tuple[str]] | None = None
+        self._announcing = asyncio.Lock()
         self._announcer = Coalesced(self._notify)
 
     async def announce(self, topic: str = "queue") -> None:
@@ -28,6 +29,10 @@ class PostgresWakeups:
             await self._connection.close()
 
     async def _notify(self, topic: str) -> None:
+        async with self._announcing:
+            await self._send(topic)
+
+    async def _send(self, topic: str) -> None:
         try:
             if self._connection is None or self._connection.closed:
                 self._connection = await _open(self._url)
