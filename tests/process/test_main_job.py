@@ -1,0 +1,65 @@
+"""The main job on both databases: posted over HTTP, handed over by a sender process, reported to the tenant."""
+
+from typing import Any
+
+from tests.process.peers import SmtpServer, TenantEndpoint, letters
+from tests.process.service import Service, until
+
+
+def test_a_message_goes_out_and_its_report_comes_back(
+    service: Service, tenant: str, smtp: SmtpServer, endpoint: TenantEndpoint
+) -> None:
+    (id_,) = service.post(letters(tenant, "main", range(1)))
+    until(lambda: endpoint.ids(tenant, "sent"), so=service.last_words)
+    assert smtp.times(tenant) == {id_: 1}
+    record = _until_reported(service, tenant, id_)
+    assert record["status"] == "sent"
+    assert record["sent_ts"] <= record["reported_ts"]
+    assert [event["event_type"] for event in _events(service, tenant, id_)] == ["sent"]
+
+
+def test_451_three_times_then_250_is_one_delivery_after_four_attempts(
+    service: Service, tenant: str, smtp: SmtpServer, endpoint: TenantEndpoint
+) -> None:
+    (id_,) = service.post(letters(tenant, "main", range(1), to="defer451x3@example.com"))
+    until(lambda: endpoint.ids(tenant, "sent"), so=service.last_words)
+    assert smtp.times(tenant) == {id_: 1}
+    kinds = ["deferred", "deferred", "deferred", "sent"]
+    assert [event["event_type"] for event in _events(service, tenant, id_)] == kinds
+    assert [told.kind for told in endpoint.told(tenant)] == kinds
+    assert service.messages(tenant)[id_]["attempts"] == 4
+
+
+def test_a_refused_recipient_is_an_error_at_once_and_reported(
+    service: Service, tenant: str, smtp: SmtpServer, endpoint: TenantEndpoint
+) -> None:
+    (id_,) = service.post(letters(tenant, "main", range(1), to="refuse550@example.com"))
+    until(lambda: endpoint.told(tenant), so=service.last_words)
+    (told,) = endpoint.told(tenant)
+    assert (told.id, told.kind) == (id_, "error")
+    assert told.item["error"].endswith("(SMTP 550)")
+    record = _until_reported(service, tenant, id_)
+    assert (record["status"], record["attempts"]) == ("error", 1)
+    assert smtp.times(tenant) == {}
+
+
+def test_of_two_recipients_one_refused_the_message_is_sent_and_the_refusal_reported(
+    service: Service, tenant: str, smtp: SmtpServer, endpoint: TenantEndpoint
+) -> None:
+    (id_,) = service.post(letters(tenant, "main", range(1), to="bob@example.com, refuse550@example.com"))
+    until(lambda: endpoint.told(tenant), so=service.last_words)
+    (delivery,) = smtp.deliveries(tenant)
+    assert (delivery.id, delivery.rcpts) == (id_, ("bob@example.com",))
+    (told,) = endpoint.told(tenant)
+    assert told.kind == "sent"
+    for refused in (told.item["refused_recipients"], service.messages(tenant)[id_]["refused_recipients"]):
+        assert [(one["address"], one["code"]) for one in refused] == [("refuse550@example.com", 550)]
+
+
+def _until_reported(service: Service, tenant: str, id_: str) -> dict[str, Any]:
+    until(lambda: "reported_ts" in service.messages(tenant)[id_])
+    return service.messages(tenant)[id_]
+
+
+def _events(service: Service, tenant: str, id_: str) -> list[dict[str, Any]]:
+    return list(service.call("GET", f"/messages/{id_}/events", tenant_id=tenant)["events"])
