@@ -100,30 +100,51 @@ def charges(limits: Iterable[Limit], at: Instant, n: int) -> list[Charge]:
 
 @dataclass(frozen=True, slots=True)
 class Turned:
-    """A claimed message about to be authorised: when it was charged, and under which limits."""
+    """A claimed message about to be authorised: when it was charged (if it was), and under which limits."""
 
     id: int
-    claimed_at: Instant
+    charged_at: Instant | None
     limits: tuple[Limit, ...]
 
 
-def recharge(turned: Iterable[Turned], used: Used, at: Instant) -> tuple[list[int], list[Charge]]:
-    """Which messages may still go at `at`, and what to charge for those whose slot has turned since their claim.
+def recharge(turned: Iterable[Turned], used: Used, at: Instant) -> dict[int, list[Charge]]:
+    """Which messages may still go at `at`, and what that changes for those whose slot has turned since their charge.
 
-    Without it, 60 claimed at second 0 and sent at 58 would meet the next 60 at 65.
+    Without it, 60 claimed at second 0 and sent at 58 would meet the next 60 at 65. A token whose slot still counts
+    moves to the current slot; one that has left the window is charged again, if there is room.
     """
-    allowed: list[int] = []
-    extra: dict[tuple[Scope, int], int] = {}
+    allowed: dict[int, list[Charge]] = {}
+    extra: dict[Scope, int] = {}
     for one in turned:
-        late = [limit for limit in one.limits if limit.slot_at(one.claimed_at) < limit.slot_at(at)]
-        room = all(
-            used_now(limit, used, at) + extra.get((limit.scope, limit.slot_at(at)), 0) < limit.limit
-            for limit in late
-        )
-        if not room:
+        late = [limit for limit in one.limits if _has_turned(limit, one.charged_at, at)]
+        lapsed = [limit for limit in late if not _still_counts(limit, one.charged_at, used, at)]
+        if any(used_now(limit, used, at) + extra.get(limit.scope, 0) >= limit.limit for limit in lapsed):
             continue
-        allowed.append(one.id)
-        for limit in late:
-            key = (limit.scope, limit.slot_at(at))
-            extra[key] = extra.get(key, 0) + 1
-    return allowed, [Charge(scope, slot, n) for (scope, slot), n in extra.items()]
+        for limit in lapsed:
+            extra[limit.scope] = extra.get(limit.scope, 0) + 1
+        moved = [
+            Charge(limit.scope, limit.slot_at(one.charged_at), -1)
+            for limit in late
+            if limit not in lapsed and one.charged_at is not None
+        ]
+        allowed[one.id] = charges(late, at, 1) + moved
+    return allowed
+
+
+def _has_turned(limit: Limit, charged_at: Instant | None, at: Instant) -> bool:
+    return charged_at is None or limit.slot_at(charged_at) < limit.slot_at(at)
+
+
+def _still_counts(limit: Limit, charged_at: Instant | None, used: Used, at: Instant) -> bool:
+    if charged_at is None:
+        return False
+    slot = limit.slot_at(charged_at)
+    return slot >= limit.oldest_counted(at) and used.get(limit.scope, {}).get(slot, 0) > 0
+
+
+def total(charges: Iterable[Charge]) -> list[Charge]:
+    """One charge a slot."""
+    sums: dict[tuple[Scope, int], int] = {}
+    for scope, slot, n in charges:
+        sums[scope, slot] = sums.get((scope, slot), 0) + n
+    return [Charge(scope, slot, n) for (scope, slot), n in sorted(sums.items()) if n]

@@ -1,17 +1,17 @@
-"""Tenants, keys, accounts, suspensions; secrets are sealed on the way in and opened on the way out."""
+"""Tenants, keys, accounts; secrets are sealed on the way in and opened on the way out."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 from mailproxy import limits
 from mailproxy.model import Account, AccountPk, Instant, Seconds, TenantPk
-from mailproxy.records import AccountView, AccountWrite, Principal, Suspensions, Tenant, TenantWrite
+from mailproxy.records import AccountView, AccountWrite, Principal, Tenant, TenantWrite
 from mailproxy.vault import Vault
 from sql import rows
 from sql.engine import Engine, Work, one
 from sql.messages import SqlMessages
-from sql.queries import Row, Step
+from sql.queries import Step
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class SqlDirectory(SqlMessages):
         ((stored,),) = yield (Step("put_tenant", asdict(tenant) | {"client_auth": sealed}),)
         pk = TenantPk(stored[0])
         wanted = limits.standard(limits.TENANT, pk, {"hour": tenant.hourly_limit, "day": tenant.daily_limit})
-        yield (Step("tenant_sync_ready", {"tenant": pk}), _limits(limits.TENANT, pk, wanted))
+        yield (Step("tenant_sync_ready", {"tenant": pk}), *_limits(limits.TENANT, pk, wanted))
         if not known and key_hash is not None:
             yield (Step("put_key", _key(pk, key_hash, key_id, None)),)
         return not known
@@ -99,7 +99,7 @@ class SqlDirectory(SqlMessages):
                 "day": account.limit_per_day,
             },
         )
-        yield (Step("account_state_fresh", {"account": pk}), _limits(limits.ACCOUNT, pk, wanted))
+        yield (Step("account_state_fresh", {"account": pk}), *_limits(limits.ACCOUNT, pk, wanted))
         return pk
 
     async def account(self, tenant: TenantPk, account_id: str) -> AccountView | None:
@@ -134,20 +134,12 @@ class SqlDirectory(SqlMessages):
     async def reset_account(self, tenant: TenantPk, account_id: str) -> bool:
         return await self.engine.write(lambda: _reset_account(tenant, account_id))
 
-    # -- suspensions
 
-    async def suspend(self, tenant: TenantPk | None, batch_code: str | None) -> Suspensions:
-        scope = {"tenant": tenant or 0, "batch_code": batch_code or ""}
-        await self.engine.write(lambda: one("suspend", **scope))
-        return await self.engine.write(lambda: _suspended(scope, batch_code))
-
-    async def activate(self, tenant: TenantPk | None, batch_code: str | None) -> Suspensions | None:
-        return await self.engine.write(lambda: _activate(tenant or 0, batch_code))
-
-
-def _limits(kind: int, scope: int, wanted: Sequence[limits.Limit]) -> Step:
+def _limits(kind: int, scope: int, wanted: Sequence[limits.Limit]) -> Iterator[Step]:
+    yield Step("drop_limits", {"kind": kind, "scope": scope, "kept": [x.scope.window for x in wanted]})
     values = [{"win": x.scope.window, "slot_s": x.slot_s, "slots": x.slots, "lim": x.limit} for x in wanted]
-    return Step("put_limits", {"kind": kind, "scope": scope, "rows": json.dumps(values)})
+    if values:
+        yield Step("put_limits", {"kind": kind, "scope": scope}, values)
 
 
 def _key(
@@ -184,32 +176,3 @@ def _reset_account(tenant: TenantPk, account_id: str) -> Work[bool]:
         return False
     yield (Step("account_state_fresh", {"account": pk}),)
     return True
-
-
-def _suspended(scope: Mapping[str, object], batch_code: str | None) -> Work[Suspensions]:
-    """After the suspension is committed: wait for the intents in progress, then take the batch out of the way."""
-    yield (Step("suspend_gate"),)
-    if batch_code:
-        yield (Step("hold_batch", scope),)
-    return (yield from _standing(scope["tenant"], batch_code))
-
-
-def _standing(tenant: object, batch_code: str | None) -> Work[Suspensions]:
-    (codes, pending) = yield (
-        Step("suspended_batches", {"tenant": tenant}),
-        Step("suspended_pending", {"tenant": tenant, "batch_code": batch_code}),
-    )
-    found = tuple(code or "*" for (code,) in codes)
-    return Suspensions(("*",) if "*" in found else found, pending[0][0])
-
-
-def _activate(tenant: int, batch_code: str | None) -> Work[Suspensions | None]:
-    (codes,) = yield (Step("suspended_batches", {"tenant": tenant}),)
-    if batch_code and ("",) in {_first(row) for row in codes}:
-        return None
-    yield (Step("activate", {"tenant": tenant, "batch_code": batch_code}),)
-    return (yield from _standing(tenant, batch_code))
-
-
-def _first(row: Row) -> tuple[str]:
-    return (row[0],)

@@ -6,15 +6,15 @@ from dataclasses import dataclass
 from mailproxy.model import EventDetail, EventType, MessageId, Seconds, State, Status, TenantPk
 from mailproxy.records import Deleted, EventView, MessageFilter, MessageView
 from sql import rows
-from sql.engine import Engine, Work, one
+from sql.engine import Work, one
 from sql.queries import Step
+from sql.suspensions import SqlSuspensions
 
 STORED = {State[status.name]: status for status in Status if status is not Status.QUEUED}
 
 
 @dataclass(frozen=True, slots=True)
-class SqlMessages:
-    engine: Engine
+class SqlMessages(SqlSuspensions):
     fallback: bool
 
     async def messages(

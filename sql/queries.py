@@ -1,7 +1,7 @@
 """Reads the named queries of a dialect: `-- name: verb` starts one, statements end with `;` at a line's end."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.resources import files
 from typing import Any, NamedTuple
@@ -17,10 +17,14 @@ class Query(NamedTuple):
 
 
 class Step(NamedTuple):
-    """One query with its parameters, as a unit of work asks for it."""
+    """One query with its parameters, and the rows it writes, as a unit of work asks for it.
+
+    In PostgreSQL `rows` is a JSON array; in SQLite a statement that names a column runs once a row.
+    """
 
     query: str
     params: Mapping[str, object] = {}
+    rows: Sequence[Mapping[str, object]] = ()
 
 
 _NAME = re.compile(r"^-- name: (\w+).*$", re.MULTILINE)

@@ -1,7 +1,6 @@
 """The queue: enqueue, claim, intend, settle, recover. Each method is one unit of work, one commit."""
 
-import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from mailproxy import limits
@@ -35,10 +34,6 @@ from sql.queries import Row, Step
 REPLACEABLE = {Status.QUEUED, Status.ERROR, Status.CANCELLED, Status.EXPIRED}
 
 
-def dumps(values: Iterable[Mapping[str, object]]) -> str:
-    return json.dumps(list(values), ensure_ascii=False, separators=(",", ":"))
-
-
 @dataclass(frozen=True, slots=True)
 class SqlQueue:
     """`fallback`: a global callback URL exists, so events of tenants without one are reported too."""
@@ -47,6 +42,7 @@ class SqlQueue:
     fallback: bool = False
 
     async def enqueue(self, tenant: TenantPk, items: Sequence[NewMessage]) -> list[Enqueued]:
+        """Of equal ids the last one counts."""
         return await self.engine.write(lambda: _enqueue(tenant, items, self.fallback))
 
     async def queued(self, tenant: TenantPk, at_most: int) -> int:
@@ -110,19 +106,22 @@ class SqlQueue:
 
 
 def _enqueue(tenant: TenantPk, items: Sequence[NewMessage], fallback: bool) -> Work[list[Enqueued]]:
-    (former,) = yield (Step("enqueue_former"),)
-    params = {
-        "tenant": tenant,
-        "rows": dumps(rows.new_message(item) for item in items),
-        "fallback": fallback,
-        "former": former[0][0],
+    wanted = {item.client_id: item for item in items}
+    accounts = sorted({item.account_pk for item in items if item.account_pk is not None})
+    (present, former) = yield (Step("enqueue_gate", {"accounts": accounts}), Step("enqueue_former"))
+    params = {"tenant": tenant, "fallback": fallback, "former": former[0][0]}
+    gone = set(accounts) - {pk for (pk,) in present}
+    answers = {
+        item.client_id: Enqueued(item.client_id, None, "account_not_found")
+        for item in wanted.values()
+        if item.account_pk in gone
     }
-    (inserted,) = yield (Step("enqueue", params),)
-    new = {client_id: MessageId(id_) for id_, client_id in inserted}
-    existing = [item for item in items if item.client_id not in new]
-    answers = {client_id: Enqueued(client_id, id_) for client_id, id_ in new.items()}
-    if existing:
-        answers |= yield from _enqueue_existing(tenant, existing)
+    # A message may be deleted between the insert that met it and the look at it: then it is new after all.
+    while missing := [item for id_, item in wanted.items() if id_ not in answers]:
+        (inserted,) = yield (Step("enqueue", params, [rows.new_message(item) for item in missing]),)
+        answers |= {client_id: Enqueued(client_id, MessageId(id_)) for id_, client_id in inserted}
+        if existing := [item for item in missing if item.client_id not in answers]:
+            answers |= yield from _enqueue_existing(tenant, existing)
     return [answers[item.client_id] for item in items]
 
 
@@ -133,13 +132,15 @@ def _enqueue_existing(tenant: TenantPk, items: Sequence[NewMessage]) -> Work[dic
     answers = {}
     replaced = []
     for item in items:
+        if item.client_id not in known:
+            continue
         id_, status, phase = known[item.client_id]
         refused = _why_not_replaced(item, status, phase)
         answers[item.client_id] = Enqueued(item.client_id, id_, refused, replaced=refused is None)
         if refused is None:
             replaced.append(rows.new_message(item) | {"id": id_})
     if replaced:
-        yield (Step("enqueue_replace", {"tenant": tenant, "rows": dumps(replaced)}),)
+        yield (Step("enqueue_replace", {"tenant": tenant}, replaced),)
     return answers
 
 
@@ -196,29 +197,29 @@ def _recover(
 
 def _claim(account: AccountPk, slot: int, epoch: Epoch, limit: int) -> Work[Claim]:
     whose = {"account": account, "slot": slot, "epoch": epoch}
-    (locked, limit_rows) = yield (
+    accounts = {"accounts": [account]}
+    (locked, limit_rows, used_rows) = yield (
         Step("claim_lock", whose),
-        Step("limits_lock", {"accounts": [account]}),
+        Step("limits_lock", accounts),
+        Step("limits_used", accounts),
     )
     if not locked:
         return Claim(lease_lost=True)
-    version, _tenant, condition, rest, suspended = locked[0]
+    version, condition, rest, suspended = locked[0]
     if suspended or condition == AccountCondition.BREAKER_OPEN:
         return Claim(account_version=version)
     if rest is not None and rest > 0:
         return Claim(account_version=version, wait=rest)
     known = rows.limits(limit_rows)
-    if known:
-        (used_rows,) = yield (Step("limits_used", {"accounts": [account]}),)
-        used, at = rows.used(used_rows)
-        budget = limits.budget(known, used, at, limit)
-        if not budget.tokens:
-            return (yield from _rest(account, version, budget))
-        limit = budget.tokens
-    (found,) = yield (Step("claim", whose | {"limit": limit}),)
+    used, at = rows.used(used_rows)
+    budget = limits.budget(known, used, at, limit)
+    if not budget.tokens:
+        return (yield from _rest(account, version, budget))
+    wanted = whose | {"limit": budget.tokens, "at": at if known else None}
+    (found,) = yield (Step("claim", wanted),)
     if not found:
         ((due,),) = yield (Step("next_due", {"account": account}),)
-        return Claim(account_version=version, wait=due[0])
+        return Claim(account_version=version, wait=due[0], limited=bool(known))
     if known:
         yield (_charge(limits.charges(known, at, len(found))),)
     messages = sorted((rows.claimed(row) for row in found), key=lambda m: (m.priority, -m.waited, m.id))
@@ -238,49 +239,72 @@ def _charge(charges: Iterable[limits.Charge]) -> Step:
         {"kind": c.scope.kind, "scope": c.scope.pk, "win": c.scope.window, "slot": c.slot, "n": c.n}
         for c in charges
     ]
-    return Step("limits_charge", {"rows": dumps(values)})
+    return Step("limits_charge", rows=values)
 
 
 def _intend(epoch: Epoch, ids: list[MessageId], limited: bool) -> Work[frozenset[MessageId]]:
-    wanted = {"epoch": epoch, "ids": ids}
+    wanted: Mapping[str, object] = {"epoch": epoch, "ids": ids, "at": None}
     if not limited:
-        (_, granted) = yield (Step("intend_gate"), Step("intend", wanted))
+        (_, granted) = yield (Step("suspension_shared"), Step("intend", wanted))
         return frozenset(MessageId(id_) for (id_,) in granted)
-    (_, candidates) = yield (Step("intend_gate"), Step("intend_candidates", wanted))
+    (_, candidates) = yield (Step("suspension_shared"), Step("intend_candidates", wanted))
     accounts = {"accounts": sorted({account for _, account, _, _ in candidates})}
-    (limit_rows,) = yield (Step("limits_lock", accounts),)
-    (used_rows,) = yield (Step("limits_used", accounts),)
+    (limit_rows, used_rows) = yield (Step("limits_lock", accounts), Step("limits_used", accounts))
     known = rows.limits(limit_rows)
     used, at = rows.used(used_rows)
-    allowed, extra = limits.recharge((_turned(row, known) for row in candidates), used, at)
-    (granted,) = yield (Step("intend", {"epoch": epoch, "ids": allowed}),)
-    if extra:
-        yield (_charge(extra),)
+    allowed = limits.recharge((_turned(row, known) for row in candidates), used, at)
+    (granted,) = yield (Step("intend", {"epoch": epoch, "ids": list(allowed), "at": at}),)
+    if moved := limits.total(charge for (id_,) in granted for charge in allowed[id_]):
+        yield (_charge(moved),)
     return frozenset(MessageId(id_) for (id_,) in granted)
 
 
 def _turned(candidate: Row, known: Sequence[limits.Limit]) -> limits.Turned:
-    id_, account, tenant, claimed_at = candidate
+    id_, account, tenant, charged_at = candidate
     mine = {(limits.TENANT, tenant), (limits.ACCOUNT, account)}
-    return limits.Turned(id_, claimed_at, tuple(x for x in known if (x.scope.kind, x.scope.pk) in mine))
+    return limits.Turned(id_, charged_at, tuple(x for x in known if (x.scope.kind, x.scope.pk) in mine))
 
 
 def _settle(
     epoch: Epoch, finishes: Sequence[Finish], releases: Sequence[Release], fallback: bool
 ) -> Work[Settled]:
     """Finishes and releases of one flush; a 2xx for a row no longer ours is late evidence."""
-    steps = []
-    exceptions = rows.recipient_states([*finishes, *releases])
-    if exceptions:
-        steps.append(Step("recipients_settled", {"epoch": epoch, "rows": dumps(exceptions)}))
-    done = {"epoch": epoch, "fallback": fallback}
-    steps.append(Step("finish", done | {"rows": dumps(map(rows.finish, finishes))}))
-    steps.append(Step("release", done | {"rows": dumps(map(rows.release, releases))}))
-    *_, finished, released = yield tuple(steps)
-    settled = frozenset(MessageId(id_) for (id_,) in [*finished, *released])
+    steps = list(_settle_steps(epoch, finishes, releases, fallback))
+    answers = (yield tuple(steps)) if steps else []
+    settled = frozenset(
+        MessageId(row[0])
+        for step, found in zip(steps, answers, strict=True)
+        if step.query in {"finish", "release"}
+        for row in found
+    )
     missed = [f for f in finishes if f.status is Status.SENT and f.id not in settled]
     if not missed:
         return Settled(settled)
-    evidence = dumps(map(rows.late, missed))
-    (late,) = yield (Step("late_evidence", {"rows": evidence, "fallback": fallback}),)
+    params = {"ids": [f.id for f in missed], "fallback": fallback}
+    (late,) = yield (Step("late_evidence", params, [rows.late(f) for f in missed]),)
     return Settled(settled, frozenset(MessageId(id_) for (id_,) in late))
+
+
+def _settle_steps(
+    epoch: Epoch, finishes: Sequence[Finish], releases: Sequence[Release], fallback: bool
+) -> Iterator[Step]:
+    mine = {"epoch": epoch, "fallback": fallback}
+    if releases:
+        yield Step("suspension_shared")
+    both: list[Finish | Release] = [*finishes, *releases]
+    if unsent := [one.id for one in both if not _may_have_been_sent(one)]:
+        yield Step("limits_refund", mine | {"ids": unsent})
+    if exceptions := rows.recipient_states(both):
+        yield Step("recipients_settled", mine, exceptions)
+    if finishes:
+        yield Step("finish", mine | {"ids": [f.id for f in finishes]}, [rows.finish(f) for f in finishes])
+    if releases:
+        yield Step("release", mine | {"ids": [r.id for r in releases]}, [rows.release(r) for r in releases])
+
+
+def _may_have_been_sent(one: Finish | Release) -> bool:
+    if isinstance(one, Finish):
+        return one.status in {Status.SENT, Status.UNKNOWN}
+    return not one.refund and (
+        one.event is not EventType.DEFERRED or any(recipient.accepted for recipient in one.recipients)
+    )

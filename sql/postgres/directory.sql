@@ -19,10 +19,10 @@ RETURNING pk;
 -- name: tenant_sync_ready
 INSERT INTO tenant_sync (tenant_pk) VALUES (%(tenant)s) ON CONFLICT (tenant_pk) DO UPDATE SET switched_off = NULL;
 
+-- name: drop_limits
+DELETE FROM rate_limit WHERE kind = %(kind)s AND scope = %(scope)s AND win <> ALL(%(kept)s::text[]);
+
 -- name: put_limits
-WITH gone AS (
-    DELETE FROM rate_limit WHERE kind = %(kind)s AND scope = %(scope)s
-      AND win <> ALL(ARRAY(SELECT win FROM json_to_recordset(%(rows)s::json) AS r(win text))))
 INSERT INTO rate_limit (kind, scope, win, slot_s, slots, lim)
 SELECT %(kind)s, %(scope)s, r.win, r.slot_s, r.slots, r.lim
 FROM json_to_recordset(%(rows)s::json) AS r(win text, slot_s float8, slots int, lim int)
@@ -41,6 +41,9 @@ SELECT pk, id, name, client_auth, client_base_url, client_sync_path, client_atta
 FROM tenant WHERE id > coalesce(%(after)s::text, '') AND (active OR NOT %(active_only)s) ORDER BY id LIMIT %(limit)s;
 
 -- name: delete_tenant
+SELECT pg_advisory_xact_lock(7236835, (a.pk %% 2147483647)::int) FROM account a JOIN tenant t ON t.pk = a.tenant_pk
+WHERE t.id = %(id)s ORDER BY a.pk;
+SELECT q.id FROM q JOIN tenant t ON t.pk = q.tenant_pk WHERE t.id = %(id)s ORDER BY q.id FOR UPDATE OF q;
 WITH t AS (SELECT pk FROM tenant WHERE id = %(id)s FOR UPDATE),
 m AS (DELETE FROM message WHERE tenant_pk IN (SELECT pk FROM t) RETURNING id),
 b AS (DELETE FROM body WHERE message_id IN (SELECT id FROM m)),
@@ -113,6 +116,9 @@ SELECT id, pk FROM account WHERE tenant_pk = %(tenant)s;
 SELECT t.id FROM account a JOIN tenant t ON t.pk = a.tenant_pk WHERE a.id = %(id)s ORDER BY t.id LIMIT 2;
 
 -- name: delete_account
+-- Alone with the account: no enqueue that saw it is still open, no sender settles while its rows go.
+SELECT pg_advisory_xact_lock(7236835, (pk %% 2147483647)::int) FROM account WHERE tenant_pk = %(tenant)s AND id = %(id)s;
+SELECT q.id FROM q JOIN account a ON a.pk = q.account_pk WHERE a.tenant_pk = %(tenant)s AND a.id = %(id)s ORDER BY q.id FOR UPDATE OF q;
 WITH a AS (SELECT pk FROM account WHERE tenant_pk = %(tenant)s AND id = %(id)s FOR UPDATE),
 k AS (DELETE FROM q WHERE account_pk IN (SELECT pk FROM a)),
 m AS (DELETE FROM message WHERE tenant_pk = %(tenant)s AND account_pk IN (SELECT pk FROM a) RETURNING id),
@@ -128,18 +134,26 @@ DELETE FROM account WHERE pk IN (SELECT pk FROM a) RETURNING pk;
 -- name: suspend
 INSERT INTO suspension (tenant_pk, batch_code) VALUES (%(tenant)s, %(batch_code)s) ON CONFLICT DO NOTHING;
 
--- name: suspend_gate
--- Waits for every intent in progress; whatever intends after this sees the suspension.
+-- name: suspension_alone
+-- Waits for whoever goes by suspensions; all that come after this transaction see the change.
 SELECT pg_advisory_xact_lock(7236833);
 
 -- name: hold_batch
-UPDATE q SET held = true WHERE tenant_pk = %(tenant)s AND batch_code = %(batch_code)s AND phase = 0 AND NOT held;
+WITH part AS (
+    SELECT id FROM q WHERE id > %(after)s AND tenant_pk = %(tenant)s AND batch_code = %(batch_code)s AND phase = 0 AND NOT held
+    ORDER BY id LIMIT %(limit)s FOR UPDATE)
+UPDATE q SET held = true WHERE id = ANY(ARRAY(SELECT id FROM part)) RETURNING id;
+
+-- name: release_held
+-- Those of one batch, or all of the tenant's; the suspension itself goes last.
+WITH part AS (
+    SELECT id FROM q WHERE id > %(after)s AND tenant_pk = %(tenant)s AND held
+      AND (%(batch_code)s::text IS NULL OR batch_code = %(batch_code)s)
+    ORDER BY id LIMIT %(limit)s FOR UPDATE)
+UPDATE q SET held = false WHERE id = ANY(ARRAY(SELECT id FROM part)) RETURNING id;
 
 -- name: activate
-WITH s AS (
-    DELETE FROM suspension WHERE tenant_pk = %(tenant)s AND (%(batch_code)s::text IS NULL OR batch_code = %(batch_code)s)
-    RETURNING batch_code)
-UPDATE q SET held = false WHERE tenant_pk = %(tenant)s AND held AND batch_code IN (SELECT batch_code FROM s);
+DELETE FROM suspension WHERE tenant_pk = %(tenant)s AND (%(batch_code)s::text IS NULL OR batch_code = %(batch_code)s);
 
 -- name: suspended_batches
 SELECT batch_code FROM suspension WHERE tenant_pk = %(tenant)s ORDER BY batch_code;
@@ -188,7 +202,11 @@ SELECT m.id, m.status, q.phase FROM message m LEFT JOIN q ON q.id = m.id
 WHERE m.tenant_pk = %(tenant)s AND m.client_id = %(client_id)s;
 
 -- name: delete_messages
--- What has an intent is left alone until its outcome is known.
+-- What has an intent is left alone until its outcome is known. Locked first, so that the events of a finish under
+-- way are seen and go too.
+SELECT q.id FROM message m JOIN q ON q.id = m.id
+WHERE m.tenant_pk = %(tenant)s AND m.client_id = ANY(%(client_ids)s) ORDER BY q.id FOR UPDATE OF q;
+SELECT m.id FROM message m WHERE m.tenant_pk = %(tenant)s AND m.client_id = ANY(%(client_ids)s) ORDER BY m.id FOR UPDATE;
 WITH gone AS (
     SELECT m.id, m.client_id FROM message m
     WHERE m.tenant_pk = %(tenant)s AND m.client_id = ANY(%(client_ids)s)),

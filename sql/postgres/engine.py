@@ -5,13 +5,13 @@ import json
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import psycopg
 from psycopg import AsyncConnection, AsyncPipeline, errors, generators
 from psycopg.abc import Buffer
 from psycopg.adapt import Loader
-from psycopg_pool import AsyncConnectionPool, PoolTimeout
+from psycopg_pool import AsyncConnectionPool
 
 from mailproxy.errors import CommitUnknown, ConfigurationError, StorageUnavailable
 from mailproxy.model import Seconds
@@ -158,24 +158,16 @@ class PostgresEngine:
 
     async def _step(self, connection: AsyncConnection[Row], step: Step) -> psycopg.AsyncCursor[Row] | None:
         cursor = None
-        params = bound(step.params) or None
+        params = dict(step.params)
+        if step.rows:
+            params["rows"] = json.dumps(step.rows, ensure_ascii=False)
         for statement in self._queries[step.query].statements:
-            cursor = await connection.execute(statement, params)
+            cursor = await connection.execute(statement, params or None)
         return cursor
 
     async def _sole(self, statement: str) -> list[Row]:
         async with self._pool.connection() as connection:
             return await (await connection.execute(statement)).fetchall()
-
-
-def bound(params: Mapping[str, object]) -> dict[str, Any]:
-    """Lists of values travel as arrays, lists of rows as JSON."""
-    return {
-        name: json.dumps(value, ensure_ascii=False)
-        if name == "rows" and not isinstance(value, str)
-        else value
-        for name, value in params.items()
-    }
 
 
 async def _roll_back(connection: AsyncConnection[Row]) -> None:
@@ -188,17 +180,18 @@ async def _roll_back(connection: AsyncConnection[Row]) -> None:
 
 
 def _translated(error: Exception, progress: _Progress) -> Exception:
+    timeout = f"{STATEMENT_TIMEOUT:g} s"
     match error:
         case errors.ReadOnlySqlTransaction():
-            return StorageUnavailable("The database is read-only", code="storage_read_only")
+            found = StorageUnavailable("The database is read-only", code="storage_read_only")
         case errors.DiskFull():
-            return StorageUnavailable("The database's disk is full", code="storage_full")
-        case _ if progress.committing and isinstance(error, _OUTAGE):
-            return CommitUnknown("The connection was lost during COMMIT")
+            found = StorageUnavailable("The database's disk is full", code="storage_full")
+        case _ if not isinstance(error, _OUTAGE):
+            return error
+        case _ if progress.committing:
+            found = CommitUnknown("The connection was lost during COMMIT")
         case errors.QueryCanceled():
-            return StorageUnavailable(f"A statement took more than {STATEMENT_TIMEOUT:g} s")
-        case PoolTimeout():
-            return StorageUnavailable(f"No connection to the database within {POOL_TIMEOUT:g} s")
-        case psycopg.OperationalError() | psycopg.InterfaceError() | TimeoutError():
-            return StorageUnavailable(f"The database does not answer: {error or type(error).__name__}")
-    return error
+            found = StorageUnavailable(f"A statement took more than {timeout}")
+        case _:
+            found = StorageUnavailable(f"The database does not answer: {error or type(error).__name__}")
+    return found

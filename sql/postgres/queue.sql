@@ -1,4 +1,4 @@
--- The life of a queue row. Lock order everywhere: lease, account_state, rate_limit, q, message.
+-- The life of a queue row. Lock order everywhere: gates, lease, account_state, rate_limit, q, message, rate_slot.
 
 -- name: enqueue
 WITH r AS (
@@ -70,6 +70,12 @@ k AS (
         priority = excluded.priority, held = excluded.held, attempts = 0, crashes = 0, suspect = 0)
 SELECT id FROM m;
 
+-- name: enqueue_gate
+-- Suspensions cannot change, nor these accounts be deleted, until this transaction ends.
+SELECT pg_advisory_xact_lock_shared(7236833);
+SELECT pg_advisory_xact_lock_shared(7236835, (pk %% 2147483647)::int) FROM unnest(%(accounts)s::bigint[]) a(pk);
+SELECT pk FROM account WHERE pk = ANY(%(accounts)s::bigint[]);
+
 -- name: enqueue_former
 SELECT 0;
 
@@ -134,7 +140,7 @@ WITH dead AS (
       AND NOT EXISTS (SELECT FROM account_lease l
           WHERE l.account_pk = q.account_pk AND l.epoch = q.epoch AND l.expires_at > now())
     ORDER BY q.id FOR UPDATE)
-UPDATE q SET crashes = crashes + (suspect = 2)::int, suspect = 1, attempts = greatest(attempts - 1, 0), claimed_at = NULL,
+UPDATE q SET crashes = crashes + (suspect = 2)::int, suspect = 1, attempts = greatest(attempts - 1, 0), charged_at = NULL,
        epoch = CASE WHEN crashes + (suspect = 2)::int >= %(poison_after)s THEN %(epoch)s::bigint END,
        phase = CASE WHEN crashes + (suspect = 2)::int >= %(poison_after)s THEN 1 ELSE 0 END
 WHERE id = ANY(ARRAY(SELECT id FROM dead)) AND phase = 1 AND epoch <> %(epoch)s
@@ -162,7 +168,7 @@ UPDATE q SET suspect = 2 WHERE id = %(id)s AND epoch = %(epoch)s AND phase = 1 R
 
 -- name: claim_lock
 -- The lease fences, the state row serialises; what follows in the transaction sees a snapshot taken after both.
-SELECT a.version, a.tenant_pk, st.condition, extract(epoch FROM st.not_before - now())::float8,
+SELECT a.version, st.condition, extract(epoch FROM st.not_before - now())::float8,
        EXISTS (SELECT FROM suspension s WHERE s.tenant_pk IN (0, a.tenant_pk) AND s.batch_code = '')
 FROM account_lease l JOIN account a ON a.pk = l.account_pk JOIN account_state st ON st.account_pk = a.pk
 WHERE l.account_pk = %(account)s AND l.slot = %(slot)s AND l.epoch = %(epoch)s AND l.expires_at > clock_timestamp()
@@ -182,12 +188,25 @@ UNION ALL SELECT NULL, NULL, NULL, NULL, NULL, extract(epoch FROM clock_timestam
 
 -- name: limits_charge
 WITH c AS (
-    SELECT * FROM json_to_recordset(%(rows)s::json) AS c(kind smallint, scope bigint, win text, slot bigint, n int)),
+    SELECT * FROM json_to_recordset(%(rows)s::json) AS c(kind smallint, scope bigint, win text, slot bigint, n int)
+    ORDER BY kind, scope, win, slot),
 old AS (
     DELETE FROM rate_slot s USING c JOIN rate_limit l USING (kind, scope, win)
     WHERE s.kind = c.kind AND s.scope = c.scope AND s.win = c.win AND s.slot < c.slot - l.slots - 2 - ceil(1 / l.slot_s))
 INSERT INTO rate_slot (kind, scope, win, slot, n) SELECT kind, scope, win, slot, n FROM c
 ON CONFLICT (kind, scope, win, slot) DO UPDATE SET n = rate_slot.n + excluded.n;
+
+-- name: limits_refund
+-- What is certain not to have been handed over gives its tokens back to the slots they came from.
+WITH back AS MATERIALIZED (
+    SELECT account_pk, tenant_pk, extract(epoch FROM charged_at)::float8 AS at FROM q
+    WHERE id = ANY(%(ids)s) AND epoch = %(epoch)s AND charged_at IS NOT NULL FOR UPDATE),
+c AS (
+    SELECT l.kind, l.scope, l.win, floor(back.at / l.slot_s)::bigint AS slot, count(*) AS n
+    FROM back JOIN rate_limit l ON (l.kind = 1 AND l.scope = back.account_pk) OR (l.kind = 0 AND l.scope = back.tenant_pk)
+    GROUP BY 1, 2, 3, 4)
+UPDATE rate_slot s SET n = greatest(s.n - c.n, 0) FROM c
+WHERE s.kind = c.kind AND s.scope = c.scope AND s.win = c.win AND s.slot = c.slot;
 
 -- name: claim
 -- One branch a priority keeps each an index range; ids are picked first and joined by array, or q is hashed.
@@ -200,7 +219,7 @@ WITH pick AS MATERIALIZED (
 lock AS MATERIALIZED (
     SELECT id FROM q WHERE id = ANY(ARRAY(SELECT id FROM pick)) AND epoch IS NULL AND NOT held FOR UPDATE SKIP LOCKED),
 u AS (
-    UPDATE q SET epoch = %(epoch)s, phase = 1, attempts = attempts + 1, claimed_at = clock_timestamp()
+    UPDATE q SET epoch = %(epoch)s, phase = 1, attempts = attempts + 1, charged_at = to_timestamp(%(at)s::float8)
     WHERE id = ANY(ARRAY(SELECT id FROM lock))
       AND EXISTS (SELECT FROM account_lease l WHERE l.account_pk = %(account)s AND l.slot = %(slot)s
                   AND l.epoch = %(epoch)s AND l.expires_at > now())
@@ -225,16 +244,16 @@ FROM (VALUES (0), (1), (2), (3)) p(priority) CROSS JOIN LATERAL (
 UPDATE account_state SET not_before = now() + make_interval(secs => %(wait)s), reason = 'rate_limit'
 WHERE account_pk = %(account)s;
 
--- name: intend_gate
--- Shared by intents, taken alone by suspend: once suspend has had it, every intent sees the suspension.
+-- name: suspension_shared
+-- Shared by whoever goes by suspensions, taken alone by suspend and activate: once they had it, all see the change.
 SELECT pg_advisory_xact_lock_shared(7236833);
 
 -- name: intend_candidates
-SELECT q.id, q.account_pk, q.tenant_pk, extract(epoch FROM q.claimed_at)::float8 FROM q
+SELECT q.id, q.account_pk, q.tenant_pk, extract(epoch FROM q.charged_at)::float8 FROM q
 WHERE q.id = ANY(%(ids)s) AND q.epoch = %(epoch)s AND q.phase = 1;
 
 -- name: intend
-UPDATE q SET phase = 2
+UPDATE q SET phase = 2, charged_at = coalesce(to_timestamp(%(at)s::float8), charged_at)
 WHERE q.id = ANY(%(ids)s) AND q.epoch = %(epoch)s AND q.phase = 1 AND NOT q.held
   AND NOT EXISTS (SELECT FROM suspension s
       WHERE s.tenant_pk IN (0, q.tenant_pk) AND s.batch_code IN ('', coalesce(q.batch_code, '')))
@@ -246,7 +265,7 @@ RETURNING q.id;
 WITH r AS MATERIALIZED (
     SELECT * FROM json_to_recordset(%(rows)s::json) AS r(id bigint, status smallint, kind text, error text, detail text)),
 d AS (
-    DELETE FROM q WHERE id = ANY(ARRAY(SELECT id FROM r)) AND epoch = %(epoch)s
+    DELETE FROM q WHERE id = ANY(%(ids)s) AND epoch = %(epoch)s
     RETURNING id, tenant_pk, attempts),
 m AS (
     UPDATE message SET status = r.status, error = r.error, attempts = d.attempts, done_at = clock_timestamp(),
@@ -266,13 +285,13 @@ SELECT id FROM d;
 WITH r AS MATERIALIZED (
     SELECT * FROM json_to_recordset(%(rows)s::json) AS r(id bigint, delay float8, refund int, kind text, detail text)),
 u AS (
-    UPDATE q SET epoch = NULL, phase = 0, claimed_at = NULL,
+    UPDATE q SET epoch = NULL, phase = 0, charged_at = NULL,
            due_at = coalesce(now() + make_interval(secs => (SELECT delay FROM r WHERE r.id = q.id)), due_at),
            attempts = greatest(attempts - (SELECT refund FROM r WHERE r.id = q.id), 0),
            suspect = CASE WHEN phase = 2 THEN 0 ELSE suspect END,
            held = batch_code IS NOT NULL AND EXISTS (SELECT FROM suspension s
                WHERE s.tenant_pk = q.tenant_pk AND s.batch_code = q.batch_code)
-    WHERE id = ANY(ARRAY(SELECT id FROM r)) AND epoch = %(epoch)s
+    WHERE id = ANY(%(ids)s) AND epoch = %(epoch)s
     RETURNING id, tenant_pk),
 e AS (
     INSERT INTO event (tenant_pk, message_id, kind, detail, at)

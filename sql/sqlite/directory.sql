@@ -19,13 +19,11 @@ RETURNING pk;
 -- name: tenant_sync_ready
 INSERT INTO tenant_sync (tenant_pk) VALUES (:tenant) ON CONFLICT (tenant_pk) DO UPDATE SET switched_off = NULL;
 
+-- name: drop_limits
+DELETE FROM rate_limit WHERE kind = :kind AND scope = :scope AND win NOT IN (SELECT value FROM json_each(:kept));
+
 -- name: put_limits
-DELETE FROM rate_limit WHERE kind = :kind AND scope = :scope
-  AND win NOT IN (SELECT json_extract(value, '$.win') FROM json_each(:rows));
-INSERT INTO rate_limit (kind, scope, win, slot_s, slots, lim)
-SELECT :kind, :scope, json_extract(value, '$.win'), json_extract(value, '$.slot_s'), json_extract(value, '$.slots'),
-       json_extract(value, '$.lim')
-FROM json_each(:rows) WHERE true
+INSERT INTO rate_limit (kind, scope, win, slot_s, slots, lim) VALUES (:kind, :scope, :win, :slot_s, :slots, :lim)
 ON CONFLICT (kind, scope, win) DO UPDATE SET slot_s = excluded.slot_s, slots = excluded.slots, lim = excluded.lim;
 
 -- name: tenant
@@ -122,15 +120,20 @@ DELETE FROM account WHERE tenant_pk = :tenant AND id = :id RETURNING pk;
 -- name: suspend
 INSERT INTO suspension (tenant_pk, batch_code, since) VALUES (:tenant, :batch_code, :now) ON CONFLICT DO NOTHING;
 
--- name: suspend_gate
+-- name: suspension_alone
 SELECT 1;
 
 -- name: hold_batch
-UPDATE q SET held = 1 WHERE tenant_pk = :tenant AND batch_code = :batch_code AND phase = 0 AND NOT held;
+UPDATE q SET held = 1 WHERE id IN (
+    SELECT id FROM q WHERE id > :after AND tenant_pk = :tenant AND batch_code = :batch_code AND phase = 0 AND NOT held
+    ORDER BY id LIMIT :limit) RETURNING id;
+
+-- name: release_held
+UPDATE q SET held = 0 WHERE id IN (
+    SELECT id FROM q WHERE id > :after AND tenant_pk = :tenant AND held AND (:batch_code IS NULL OR batch_code = :batch_code)
+    ORDER BY id LIMIT :limit) RETURNING id;
 
 -- name: activate
-UPDATE q SET held = 0 WHERE tenant_pk = :tenant AND held AND batch_code IN (
-    SELECT batch_code FROM suspension WHERE tenant_pk = :tenant AND (:batch_code IS NULL OR batch_code = :batch_code));
 DELETE FROM suspension WHERE tenant_pk = :tenant AND (:batch_code IS NULL OR batch_code = :batch_code);
 
 -- name: suspended_batches

@@ -3,26 +3,28 @@
 import asyncio
 import json
 import queue
+import re
 import sqlite3
 import threading
 import time
 from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
 from mailproxy.errors import ConfigurationError, StorageUnavailable
+from mailproxy.model import Instant, Seconds
 from sql.engine import Work
 from sql.queries import Query, Row, Step
 
 T = TypeVar("T")
 
-BUSY_TIMEOUT_MS = 10_000
+BUSY_TIMEOUT: Seconds = 10.0
 GROUP = 64
 
 _PRAGMAS = (
     "journal_mode=WAL",
     "synchronous=FULL",
-    f"busy_timeout={BUSY_TIMEOUT_MS}",
     "foreign_keys=ON",
     "wal_autocheckpoint=2000",
     "temp_store=MEMORY",
@@ -30,12 +32,20 @@ _PRAGMAS = (
 )
 
 
-def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
+def connect(
+    path: Path, *, read_only: bool = False, busy_timeout: Seconds = BUSY_TIMEOUT
+) -> sqlite3.Connection:
     """A connection with our pragmas; ConfigurationError when the file is no database or SQLite is too old."""
     if sqlite3.sqlite_version_info < (3, 37):
         raise ConfigurationError(f"SQLite {sqlite3.sqlite_version} is too old: 3.37 or newer is needed")
     try:
-        connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10.0)
+        connection = sqlite3.connect(
+            path,
+            isolation_level=None,
+            check_same_thread=False,
+            timeout=busy_timeout,
+            cached_statements=512,
+        )
         for pragma in _PRAGMAS:
             connection.execute(f"PRAGMA {pragma}")
         if read_only:
@@ -58,39 +68,55 @@ def translated(error: sqlite3.Error) -> StorageUnavailable | ConfigurationError:
     return StorageUnavailable(f"The database does not answer: {error}")
 
 
-def bound(params: Mapping[str, object], now: float) -> dict[str, Any]:
+def bound(params: Mapping[str, object], now: Instant) -> dict[str, Any]:
     """Lists travel as JSON; :now is the host's clock."""
-    values = {k: json.dumps(v) if isinstance(v, list) else v for k, v in params.items()}
+    values = {k: json.dumps(v) if isinstance(v, list) else v for k, v in params.items() if k != "rows"}
     values["now"] = now
     return values
 
 
+@cache
+def named(statement: str) -> frozenset[str]:
+    """The parameters a statement names."""
+    return frozenset(re.findall(r"(?<!:):([a-z_]+)", statement))
+
+
 Job = tuple[Callable[[], Work[Any]], "asyncio.Future[Any]"]  # Any: each job has its own result type
-Result = tuple["asyncio.Future[Any]", Any, BaseException | None]
+Result = tuple["asyncio.Future[Any]", Any, Exception | None]
+
+
+class _Undone(Exception):
+    """The whole transaction was rolled back under its jobs (a full disk does that)."""
 
 
 class _Thread:
     """A connection and the thread that owns it; jobs that wait together are run in one transaction."""
 
-    def __init__(self, path: Path, queries: Mapping[str, Query], *, read_only: bool) -> None:
-        self._connection = connect(path, read_only=read_only)
+    def __init__(
+        self, path: Path, queries: Mapping[str, Query], *, read_only: bool, busy_timeout: Seconds
+    ) -> None:
+        self._connection = connect(path, read_only=read_only, busy_timeout=busy_timeout)
         self._queries = queries
-        self._read_only = read_only
         self._begin = "BEGIN" if read_only else "BEGIN IMMEDIATE"
         self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        self._closed = False
         self._loop = asyncio.get_running_loop()
         name = "sqlite-read" if read_only else "sqlite-write"
         self._thread = threading.Thread(target=self._live, name=name, daemon=True)
         self._thread.start()
 
     async def run(self, begin: Callable[[], Work[T]]) -> T:
+        if self._closed:
+            raise StorageUnavailable("The store is closed")
         future: asyncio.Future[T] = self._loop.create_future()
         self._jobs.put((begin, future))
         return await future
 
     async def close(self) -> None:
-        self._jobs.put(None)
-        await asyncio.to_thread(self._thread.join)
+        if not self._closed:
+            self._closed = True
+            self._jobs.put(None)
+            await asyncio.to_thread(self._thread.join)
 
     def _live(self) -> None:
         ending = False
@@ -110,28 +136,28 @@ class _Thread:
     def _transact(self, group: list[Job]) -> list[Result]:
         try:
             self._connection.execute(self._begin)
-        except sqlite3.Error as e:
-            return [(future, None, translated(e)) for _, future in group]
-        results = [self._savepoint(begin, future) for begin, future in group]
-        try:
+            results = [self._run_apart(begin, future) for begin, future in group]
             self._connection.execute("COMMIT")
-        except sqlite3.Error as e:
+        except (sqlite3.Error, _Undone) as e:
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
-            return [(future, None, translated(e)) for _, future in group]
+            cause = e.__cause__ if isinstance(e, _Undone) else e
+            assert isinstance(cause, sqlite3.Error)
+            return [(future, None, translated(cause)) for _, future in group]
         return results
 
-    def _savepoint(self, begin: Callable[[], Work[Any]], future: "asyncio.Future[Any]") -> Result:
+    def _run_apart(self, begin: Callable[[], Work[Any]], future: "asyncio.Future[Any]") -> Result:
         """One job's failure undoes that job alone."""
+        self._connection.execute("SAVEPOINT job")
         try:
-            self._connection.execute("SAVEPOINT job")
             result = self._drive(begin())
+        except Exception as e:  # whatever it is belongs to the caller that waits for this job
+            if not self._connection.in_transaction:
+                raise _Undone from e
+            self._connection.execute("ROLLBACK TO job")
             self._connection.execute("RELEASE job")
-        except Exception as e:  # noqa: BLE001 - whatever it is belongs to the caller that waits for this job
-            if self._connection.in_transaction:
-                self._connection.execute("ROLLBACK TO job")
-                self._connection.execute("RELEASE job")
             return (future, None, translated(e) if isinstance(e, sqlite3.OperationalError) else e)
+        self._connection.execute("RELEASE job")
         return (future, result, None)
 
     def _drive(self, work: Work[T]) -> T:
@@ -143,12 +169,16 @@ class _Thread:
         except StopIteration as stop:
             return stop.value  # type: ignore[no-any-return]
 
-    def _step(self, step: Step, now: float) -> list[Row]:
+    def _step(self, step: Step, now: Instant) -> list[Row]:
+        """A statement that names a column of the step's `rows` runs once for each of them."""
         params = bound(step.params, now)
-        rows: list[Row] = []
+        found: list[Row] = []
         for statement in self._queries[step.query].statements:
-            rows = self._connection.execute(statement, params).fetchall()
-        return rows
+            if not step.rows or named(statement) <= params.keys():
+                found = self._connection.execute(statement, params).fetchall()
+            else:
+                self._connection.executemany(statement, ({**params, **row} for row in step.rows))
+        return found
 
 
 def _deliver(results: list[Result]) -> None:
@@ -162,9 +192,13 @@ def _deliver(results: list[Result]) -> None:
 
 
 class SqliteEngine:
-    def __init__(self, path: Path, queries: Mapping[str, Query]) -> None:
-        self._writer = _Thread(path, queries, read_only=False)
-        self._reader = _Thread(path, queries, read_only=True)
+    """One writer for the whole process, so that what waits meanwhile shares the next commit."""
+
+    def __init__(
+        self, path: Path, queries: Mapping[str, Query], *, busy_timeout: Seconds = BUSY_TIMEOUT
+    ) -> None:
+        self._writer = _Thread(path, queries, read_only=False, busy_timeout=busy_timeout)
+        self._reader = _Thread(path, queries, read_only=True, busy_timeout=busy_timeout)
 
     async def aclose(self) -> None:
         await self._writer.close()

@@ -1,37 +1,27 @@
 -- The queries of the PostgreSQL dialect, name for name. SQLite has no data-modifying CTEs: a query is several
--- statements of one transaction, guards first, the one that takes the row away last; its rows are the answer.
--- One writer at a time makes every lock clause superfluous. :now is the host's clock, the only one there is.
+-- statements of one transaction, guards first. One that names a column of the step's rows runs once a row; the
+-- answer is that of the last statement that runs once. One writer at a time makes every lock clause superfluous.
+-- :now is the host's clock, the only one there is.
 
 -- name: enqueue
 INSERT INTO message (tenant_pk, account_pk, client_id, priority, batch_code, status, error, created_at, updated_at, done_at)
-SELECT :tenant, json_extract(value, '$.account_pk'), json_extract(value, '$.client_id'), json_extract(value, '$.priority'), json_extract(value, '$.batch_code'),
-       CASE WHEN json_extract(value, '$.error') IS NULL THEN 0 ELSE 2 END, json_extract(value, '$.error'), :now, :now,
-       CASE WHEN json_extract(value, '$.error') IS NOT NULL THEN :now END
-FROM json_each(:rows) WHERE true
+VALUES (:tenant, :account_pk, :client_id, :priority, :batch_code, CASE WHEN :error IS NULL THEN 0 ELSE 2 END, :error, :now, :now,
+        CASE WHEN :error IS NOT NULL THEN :now END)
 ON CONFLICT (tenant_pk, client_id) DO NOTHING;
 INSERT INTO body (message_id, payload)
-SELECT m.id, json_extract(r.value, '$.payload') FROM json_each(:rows) r
-JOIN message m ON m.tenant_pk = :tenant AND m.client_id = json_extract(r.value, '$.client_id')
-WHERE true ON CONFLICT (message_id) DO NOTHING;
+SELECT id, :payload FROM message WHERE tenant_pk = :tenant AND client_id = :client_id AND id > :former;
 INSERT INTO q (id, tenant_pk, account_pk, due_at, expires_at, batch_code, priority, held)
-SELECT m.id, :tenant, m.account_pk, coalesce(json_extract(r.value, '$.due_at'), :now),
-       coalesce(json_extract(r.value, '$.expires_at'), max(:now, coalesce(json_extract(r.value, '$.due_at'), :now)) + (json_extract(r.value, '$.max_age'))),
-       m.batch_code, m.priority,
-       m.batch_code IS NOT NULL AND EXISTS (SELECT 1 FROM suspension s
-           WHERE s.tenant_pk = :tenant AND s.batch_code = m.batch_code)
-FROM json_each(:rows) r JOIN message m ON m.tenant_pk = :tenant AND m.client_id = json_extract(r.value, '$.client_id')
-WHERE m.id > :former AND json_extract(r.value, '$.error') IS NULL;
+SELECT id, :tenant, :account_pk, coalesce(:due_at, :now),
+       coalesce(:expires_at, max(:now, coalesce(:due_at, :now)) + :max_age), :batch_code, :priority,
+       :batch_code IS NOT NULL AND EXISTS (SELECT 1 FROM suspension s WHERE s.tenant_pk = :tenant AND s.batch_code = :batch_code)
+FROM message WHERE tenant_pk = :tenant AND client_id = :client_id AND id > :former AND status = 0;
 INSERT INTO event (tenant_pk, message_id, kind, detail, at)
-SELECT :tenant, m.id, 'error', json_object('error', m.error), :now
-FROM json_each(:rows) r JOIN message m ON m.tenant_pk = :tenant AND m.client_id = json_extract(r.value, '$.client_id')
-WHERE m.id > :former AND json_extract(r.value, '$.error') IS NOT NULL;
+SELECT :tenant, id, 'error', json_object('error', error), :now FROM message
+WHERE tenant_pk = :tenant AND id > :former AND status = 2;
 INSERT INTO outbox (event_id, tenant_pk, message_id)
-SELECT e.id, :tenant, e.message_id FROM json_each(:rows) r
-JOIN message m ON m.tenant_pk = :tenant AND m.client_id = json_extract(r.value, '$.client_id') JOIN event e ON e.message_id = m.id
-WHERE m.id > :former AND json_extract(r.value, '$.error') IS NOT NULL
-  AND (:fallback OR EXISTS (SELECT 1 FROM tenant t WHERE t.pk = :tenant AND t.client_base_url IS NOT NULL));
-SELECT m.id, m.client_id FROM json_each(:rows) r
-JOIN message m ON m.tenant_pk = :tenant AND m.client_id = json_extract(r.value, '$.client_id') WHERE m.id > :former;
+SELECT id, :tenant, message_id FROM event
+WHERE message_id > :former AND (:fallback OR EXISTS (SELECT 1 FROM tenant t WHERE t.pk = :tenant AND t.client_base_url IS NOT NULL));
+SELECT id, client_id FROM message WHERE tenant_pk = :tenant AND id > :former;
 
 -- name: enqueue_existing_rows
 SELECT q.id, q.phase FROM json_each(:client_ids) c JOIN message m ON m.tenant_pk = :tenant AND m.client_id = c.value
@@ -42,24 +32,22 @@ SELECT m.id, m.client_id, m.status, q.phase FROM json_each(:client_ids) c
 JOIN message m ON m.tenant_pk = :tenant AND m.client_id = c.value LEFT JOIN q ON q.id = m.id ORDER BY m.id;
 
 -- name: enqueue_replace
-UPDATE message SET account_pk = json_extract(r.value, '$.account_pk'), priority = json_extract(r.value, '$.priority'),
-       batch_code = json_extract(r.value, '$.batch_code'), status = 0, error = NULL, done_at = NULL, reported_at = NULL, attempts = 0,
-       revision = revision + 1, updated_at = :now
-FROM json_each(:rows) r WHERE message.id = json_extract(r.value, '$.id');
-INSERT INTO body (message_id, payload) SELECT json_extract(value, '$.id'), json_extract(value, '$.payload') FROM json_each(:rows) WHERE true
-ON CONFLICT (message_id) DO UPDATE SET payload = excluded.payload;
-DELETE FROM recipient_state WHERE message_id IN (SELECT json_extract(value, '$.id') FROM json_each(:rows));
+UPDATE message SET account_pk = :account_pk, priority = :priority, batch_code = :batch_code, status = 0, error = NULL,
+       done_at = NULL, reported_at = NULL, attempts = 0, revision = revision + 1, updated_at = :now
+WHERE id = :id;
+INSERT INTO body (message_id, payload) VALUES (:id, :payload) ON CONFLICT (message_id) DO UPDATE SET payload = excluded.payload;
+DELETE FROM recipient_state WHERE message_id = :id;
 INSERT INTO q (id, tenant_pk, account_pk, due_at, expires_at, batch_code, revision, priority, held)
-SELECT m.id, :tenant, m.account_pk, coalesce(json_extract(r.value, '$.due_at'), :now),
-       coalesce(json_extract(r.value, '$.expires_at'), max(:now, coalesce(json_extract(r.value, '$.due_at'), :now)) + (json_extract(r.value, '$.max_age'))),
-       m.batch_code, m.revision, m.priority,
-       m.batch_code IS NOT NULL AND EXISTS (SELECT 1 FROM suspension s
-           WHERE s.tenant_pk = :tenant AND s.batch_code = m.batch_code)
-FROM json_each(:rows) r JOIN message m ON m.id = json_extract(r.value, '$.id') WHERE true
+SELECT id, :tenant, :account_pk, coalesce(:due_at, :now),
+       coalesce(:expires_at, max(:now, coalesce(:due_at, :now)) + :max_age), :batch_code, revision, :priority,
+       :batch_code IS NOT NULL AND EXISTS (SELECT 1 FROM suspension s WHERE s.tenant_pk = :tenant AND s.batch_code = :batch_code)
+FROM message WHERE id = :id
 ON CONFLICT (id) DO UPDATE SET account_pk = excluded.account_pk, due_at = excluded.due_at,
     expires_at = excluded.expires_at, batch_code = excluded.batch_code, revision = excluded.revision,
     priority = excluded.priority, held = excluded.held, attempts = 0, crashes = 0, suspect = 0;
-SELECT json_extract(value, '$.id') FROM json_each(:rows);
+
+-- name: enqueue_gate
+SELECT pk FROM account WHERE pk IN (SELECT value FROM json_each(:accounts));
 
 -- name: enqueue_former
 SELECT coalesce(max(id), 0) FROM message;
@@ -116,7 +104,7 @@ DELETE FROM account_lease WHERE epoch = :epoch
   AND (:accounts IS NULL OR account_pk IN (SELECT value FROM json_each(:accounts)));
 
 -- name: recover_claimed
-UPDATE q SET crashes = crashes + (suspect = 2), suspect = 1, attempts = max(attempts - 1, 0), claimed_at = NULL,
+UPDATE q SET crashes = crashes + (suspect = 2), suspect = 1, attempts = max(attempts - 1, 0), charged_at = NULL,
        epoch = CASE WHEN crashes + (suspect = 2) >= :poison_after THEN :epoch END,
        phase = CASE WHEN crashes + (suspect = 2) >= :poison_after THEN 1 ELSE 0 END
 WHERE account_pk = :account AND epoch <> :epoch AND phase = 1
@@ -144,7 +132,7 @@ SELECT count(*) FROM q WHERE account_pk = :account AND epoch <> :epoch AND phase
 UPDATE q SET suspect = 2 WHERE id = :id AND epoch = :epoch AND phase = 1 RETURNING id;
 
 -- name: claim_lock
-SELECT a.version, a.tenant_pk, st.condition, st.not_before - :now,
+SELECT a.version, st.condition, st.not_before - :now,
        EXISTS (SELECT 1 FROM suspension s WHERE s.tenant_pk IN (0, a.tenant_pk) AND s.batch_code = '')
 FROM account_lease l JOIN account a ON a.pk = l.account_pk JOIN account_state st ON st.account_pk = a.pk
 WHERE l.account_pk = :account AND l.slot = :slot AND l.epoch = :epoch AND l.expires_at > :now;
@@ -162,18 +150,21 @@ WHERE (s.kind = 1 AND s.scope IN (SELECT value FROM json_each(:accounts)))
 UNION ALL SELECT NULL, NULL, NULL, NULL, NULL, :now;
 
 -- name: limits_charge
-DELETE FROM rate_slot WHERE EXISTS (
-    SELECT 1 FROM json_each(:rows) c JOIN rate_limit l
-      ON l.kind = json_extract(c.value, '$.kind') AND l.scope = json_extract(c.value, '$.scope') AND l.win = json_extract(c.value, '$.win')
-    WHERE rate_slot.kind = l.kind AND rate_slot.scope = l.scope AND rate_slot.win = l.win
-      AND rate_slot.slot < (json_extract(c.value, '$.slot')) - l.slots - 3 - (1 / l.slot_s));
-INSERT INTO rate_slot (kind, scope, win, slot, n)
-SELECT json_extract(value, '$.kind'), json_extract(value, '$.scope'), json_extract(value, '$.win'), json_extract(value, '$.slot'), json_extract(value, '$.n')
-FROM json_each(:rows) WHERE true
+DELETE FROM rate_slot WHERE kind = :kind AND scope = :scope AND win = :win AND slot < (
+    SELECT :slot - l.slots - 3 - 1 / l.slot_s FROM rate_limit l WHERE l.kind = :kind AND l.scope = :scope AND l.win = :win);
+INSERT INTO rate_slot (kind, scope, win, slot, n) VALUES (:kind, :scope, :win, :slot, :n)
 ON CONFLICT (kind, scope, win, slot) DO UPDATE SET n = n + excluded.n;
 
+-- name: limits_refund
+UPDATE rate_slot SET n = max(rate_slot.n - c.n, 0)
+FROM (SELECT l.kind, l.scope, l.win, CAST(q.charged_at / l.slot_s AS INTEGER) AS slot, count(*) AS n
+      FROM q JOIN rate_limit l ON (l.kind = 1 AND l.scope = q.account_pk) OR (l.kind = 0 AND l.scope = q.tenant_pk)
+      WHERE q.id IN (SELECT value FROM json_each(:ids)) AND q.epoch = :epoch AND q.charged_at IS NOT NULL
+      GROUP BY 1, 2, 3, 4) c
+WHERE rate_slot.kind = c.kind AND rate_slot.scope = c.scope AND rate_slot.win = c.win AND rate_slot.slot = c.slot;
+
 -- name: claim
-UPDATE q SET epoch = :epoch, phase = 1, attempts = attempts + 1, claimed_at = :now
+UPDATE q SET epoch = :epoch, phase = 1, attempts = attempts + 1, charged_at = :at
 WHERE id IN (
     SELECT id FROM (
         SELECT * FROM (SELECT id, priority, due_at FROM q WHERE account_pk = :account AND held = 0 AND priority = 0
@@ -204,15 +195,15 @@ SELECT min(due_at) - :now FROM (
 -- name: rest_until_token
 UPDATE account_state SET not_before = :now + :wait, reason = 'rate_limit' WHERE account_pk = :account;
 
--- name: intend_gate
+-- name: suspension_shared
 SELECT 1;
 
 -- name: intend_candidates
-SELECT q.id, q.account_pk, q.tenant_pk, q.claimed_at FROM json_each(:ids) r JOIN q ON q.id = r.value
+SELECT q.id, q.account_pk, q.tenant_pk, q.charged_at FROM json_each(:ids) r JOIN q ON q.id = r.value
 WHERE q.epoch = :epoch AND q.phase = 1;
 
 -- name: intend
-UPDATE q SET phase = 2
+UPDATE q SET phase = 2, charged_at = coalesce(:at, charged_at)
 WHERE q.id IN (SELECT value FROM json_each(:ids)) AND q.epoch = :epoch AND q.phase = 1 AND NOT q.held
   AND NOT EXISTS (SELECT 1 FROM suspension s
       WHERE s.tenant_pk IN (0, q.tenant_pk) AND s.batch_code IN ('', coalesce(q.batch_code, '')))
@@ -221,58 +212,50 @@ WHERE q.id IN (SELECT value FROM json_each(:ids)) AND q.epoch = :epoch AND q.pha
 RETURNING q.id;
 
 -- name: finish
-UPDATE message SET status = json_extract(r.value, '$.status'), error = json_extract(r.value, '$.error'), attempts = q.attempts, done_at = :now,
+UPDATE message SET status = :status, error = :error, attempts = (SELECT attempts FROM q WHERE q.id = :id), done_at = :now,
        updated_at = :now
-FROM json_each(:rows) r JOIN q ON q.id = json_extract(r.value, '$.id') AND q.epoch = :epoch WHERE message.id = q.id;
+WHERE id = :id AND EXISTS (SELECT 1 FROM q WHERE q.id = :id AND q.epoch = :epoch);
 INSERT INTO event (tenant_pk, message_id, kind, detail, at)
-SELECT q.tenant_pk, q.id, json_extract(r.value, '$.kind'), json_extract(r.value, '$.detail'), :now
-FROM json_each(:rows) r JOIN q ON q.id = json_extract(r.value, '$.id') AND q.epoch = :epoch;
+SELECT tenant_pk, id, :kind, :detail, :now FROM q WHERE id = :id AND epoch = :epoch;
 INSERT INTO outbox (event_id, tenant_pk, message_id)
-SELECT (SELECT max(e.id) FROM event e WHERE e.message_id = q.id), q.tenant_pk, q.id
-FROM json_each(:rows) r JOIN q ON q.id = json_extract(r.value, '$.id') AND q.epoch = :epoch JOIN tenant t ON t.pk = q.tenant_pk
-WHERE :fallback OR t.client_base_url IS NOT NULL;
-DELETE FROM q WHERE id IN (SELECT json_extract(value, '$.id') FROM json_each(:rows)) AND epoch = :epoch RETURNING id;
+SELECT (SELECT max(e.id) FROM event e WHERE e.message_id = :id), q.tenant_pk, q.id FROM q JOIN tenant t ON t.pk = q.tenant_pk
+WHERE q.id = :id AND q.epoch = :epoch AND (:fallback OR t.client_base_url IS NOT NULL);
+DELETE FROM q WHERE id IN (SELECT value FROM json_each(:ids)) AND epoch = :epoch RETURNING id;
 
 -- name: release
+SELECT id FROM q WHERE id IN (SELECT value FROM json_each(:ids)) AND epoch = :epoch;
 INSERT INTO event (tenant_pk, message_id, kind, detail, at)
-SELECT q.tenant_pk, q.id, json_extract(r.value, '$.kind'), json_extract(r.value, '$.detail'), :now
-FROM json_each(:rows) r JOIN q ON q.id = json_extract(r.value, '$.id') AND q.epoch = :epoch WHERE json_extract(r.value, '$.kind') IS NOT NULL;
+SELECT tenant_pk, id, :kind, :detail, :now FROM q WHERE id = :id AND epoch = :epoch AND :kind IS NOT NULL;
 INSERT INTO outbox (event_id, tenant_pk, message_id)
-SELECT (SELECT max(e.id) FROM event e WHERE e.message_id = q.id), q.tenant_pk, q.id
-FROM json_each(:rows) r JOIN q ON q.id = json_extract(r.value, '$.id') AND q.epoch = :epoch JOIN tenant t ON t.pk = q.tenant_pk
-WHERE json_extract(r.value, '$.kind') IS NOT NULL AND (:fallback OR t.client_base_url IS NOT NULL);
-UPDATE q SET epoch = NULL, phase = 0, claimed_at = NULL, due_at = coalesce(:now + (json_extract(r.value, '$.delay')), due_at),
-       attempts = max(attempts - (json_extract(r.value, '$.refund')), 0), suspect = CASE WHEN phase = 2 THEN 0 ELSE suspect END,
+SELECT (SELECT max(e.id) FROM event e WHERE e.message_id = :id), q.tenant_pk, q.id FROM q JOIN tenant t ON t.pk = q.tenant_pk
+WHERE q.id = :id AND q.epoch = :epoch AND :kind IS NOT NULL AND (:fallback OR t.client_base_url IS NOT NULL);
+UPDATE q SET epoch = NULL, phase = 0, charged_at = NULL, due_at = coalesce(:now + :delay, due_at),
+       attempts = max(attempts - :refund, 0), suspect = CASE WHEN phase = 2 THEN 0 ELSE suspect END,
        held = batch_code IS NOT NULL AND EXISTS (SELECT 1 FROM suspension s
            WHERE s.tenant_pk = q.tenant_pk AND s.batch_code = q.batch_code)
-FROM json_each(:rows) r WHERE q.id = json_extract(r.value, '$.id') AND q.epoch = :epoch RETURNING q.id;
+WHERE id = :id AND epoch = :epoch;
 
 -- name: recipients_settled
 INSERT INTO recipient_state (message_id, rcpt, accepted, permanent, address, code, enhanced, reply)
-SELECT json_extract(value, '$.message_id'), json_extract(value, '$.rcpt'), json_extract(value, '$.accepted'), json_extract(value, '$.permanent'), json_extract(value, '$.address'),
-       json_extract(value, '$.code'), json_extract(value, '$.enhanced'), json_extract(value, '$.reply')
-FROM json_each(:rows)
-WHERE EXISTS (SELECT 1 FROM q WHERE q.id = json_extract(value, '$.message_id') AND q.epoch = :epoch)
+SELECT :message_id, :rcpt, :accepted, :permanent, :address, :code, :enhanced, :reply
+FROM q WHERE q.id = :message_id AND q.epoch = :epoch
 ON CONFLICT (message_id, rcpt) DO UPDATE SET accepted = excluded.accepted, permanent = excluded.permanent,
     code = excluded.code, enhanced = excluded.enhanced, reply = excluded.reply;
 
 -- name: late_evidence
 INSERT INTO event (tenant_pk, message_id, kind, detail, at)
-SELECT m.tenant_pk, m.id, 'sent', json_extract(r.value, '$.detail'), :now
-FROM json_each(:rows) r JOIN message m ON m.id = json_extract(r.value, '$.id') AND m.revision = json_extract(r.value, '$.revision')
-LEFT JOIN q ON q.id = m.id WHERE m.status = 3 OR q.phase < 2;
+SELECT m.tenant_pk, m.id, 'sent', :detail, :now FROM message m LEFT JOIN q ON q.id = m.id
+WHERE m.id = :id AND m.revision = :revision AND (m.status = 3 OR q.phase < 2);
 INSERT INTO outbox (event_id, tenant_pk, message_id)
-SELECT (SELECT max(e.id) FROM event e WHERE e.message_id = m.id), m.tenant_pk, m.id
-FROM json_each(:rows) r JOIN message m ON m.id = json_extract(r.value, '$.id') AND m.revision = json_extract(r.value, '$.revision')
-JOIN tenant t ON t.pk = m.tenant_pk LEFT JOIN q ON q.id = m.id
-WHERE (m.status = 3 OR q.phase < 2) AND (:fallback OR t.client_base_url IS NOT NULL);
+SELECT (SELECT max(e.id) FROM event e WHERE e.message_id = :id), m.tenant_pk, m.id
+FROM message m JOIN tenant t ON t.pk = m.tenant_pk LEFT JOIN q ON q.id = m.id
+WHERE m.id = :id AND m.revision = :revision AND (m.status = 3 OR q.phase < 2) AND (:fallback OR t.client_base_url IS NOT NULL);
 UPDATE message SET status = 1, error = NULL, done_at = :now, updated_at = :now
-FROM json_each(:rows) r WHERE message.id = json_extract(r.value, '$.id') AND message.revision = json_extract(r.value, '$.revision')
-  AND (message.status = 3 OR EXISTS (SELECT 1 FROM q WHERE q.id = message.id AND q.phase < 2));
-DELETE FROM q WHERE phase < 2 AND id IN (
-    SELECT m.id FROM json_each(:rows) r JOIN message m ON m.id = json_extract(r.value, '$.id') AND m.status = 1);
-SELECT m.id FROM json_each(:rows) r JOIN message m ON m.id = json_extract(r.value, '$.id') AND m.status = 1 AND m.done_at = :now
-  AND m.revision = json_extract(r.value, '$.revision');
+WHERE id = :id AND revision = :revision
+  AND (status = 3 OR EXISTS (SELECT 1 FROM q WHERE q.id = message.id AND q.phase < 2));
+DELETE FROM q WHERE id = :id AND phase < 2 AND EXISTS (
+    SELECT 1 FROM message m WHERE m.id = :id AND m.revision = :revision AND m.status = 1);
+SELECT id FROM message WHERE id IN (SELECT value FROM json_each(:ids)) AND status = 1 AND done_at = :now;
 
 -- name: back_off
 UPDATE account_state SET since = CASE WHEN condition = 'ok' OR since IS NULL THEN :now ELSE since END,

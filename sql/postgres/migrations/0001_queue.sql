@@ -122,7 +122,7 @@ CREATE TABLE q (
     account_pk bigint NOT NULL,
     epoch      bigint,
     due_at     timestamptz NOT NULL,
-    claimed_at timestamptz,
+    charged_at timestamptz,                           -- when its rate-limit tokens were taken
     expires_at timestamptz NOT NULL,
     batch_code text,
     revision   smallint NOT NULL DEFAULT 0,

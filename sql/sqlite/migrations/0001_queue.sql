@@ -121,7 +121,7 @@ CREATE TABLE q (
     account_pk INTEGER NOT NULL,
     epoch      INTEGER,
     due_at     REAL NOT NULL,
-    claimed_at REAL,
+    charged_at REAL,                                 -- when its rate-limit tokens were taken
     expires_at REAL NOT NULL,
     batch_code TEXT,
     revision   INTEGER NOT NULL DEFAULT 0,
