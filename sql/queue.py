@@ -75,8 +75,9 @@ class SqlQueue:
             lambda: _recover(account, epoch, node, foreign_grace, poison_after, self.fallback)
         )
 
-    async def suspect_alone(self, epoch: Epoch, message: MessageId) -> None:
-        await self.engine.write(lambda: one("suspect_alone", id=message, epoch=epoch))
+    async def suspect_alone(self, epoch: Epoch, message: MessageId, alone: bool) -> None:
+        suspect = 2 if alone else 0
+        await self.engine.write(lambda: one("suspect_alone", id=message, epoch=epoch, suspect=suspect))
 
     async def claim(self, account: AccountPk, slot: int, *, epoch: Epoch, limit: int) -> Claim:
         return await self.engine.write(lambda: _claim(account, slot, epoch, limit))
@@ -212,8 +213,8 @@ def _claim(account: AccountPk, slot: int, epoch: Epoch, limit: int) -> Work[Clai
         return Claim(account_version=version, wait=rest)
     known = rows.limits(limit_rows)
     used, at = rows.used(used_rows)
-    budget = limits.budget(known, used, at, limit)
-    if not budget.tokens:
+    budget = limits.budget(known, used, at, limit) if known else limits.Budget(limit)
+    if known and not budget.tokens:
         return (yield from _rest(account, version, budget))
     wanted = whose | {"limit": budget.tokens, "at": at if known else None}
     (found,) = yield (Step("claim", wanted),)

@@ -183,13 +183,12 @@ WHERE (%(tenant)s::bigint IS NULL OR m.tenant_pk = %(tenant)s) AND m.id > %(afte
   AND (%(until)s::float8 IS NULL OR m.created_at < to_timestamp(%(until)s))
   AND (%(text)s::text IS NULL OR m.client_id ILIKE %(text)s OR m.error ILIKE %(text)s
        OR EXISTS (SELECT FROM body WHERE message_id = m.id AND payload ILIKE %(text)s))
-  AND CASE %(queue_state)s::text
-      WHEN 'sending' THEN q.phase > 0
-      WHEN 'suspended' THEN q.phase = 0 AND (q.held OR EXISTS (SELECT FROM suspension s
-          WHERE s.tenant_pk IN (0, m.tenant_pk) AND s.batch_code IN ('', coalesce(m.batch_code, ''))))
-      WHEN 'deferred' THEN q.phase = 0 AND greatest(q.due_at, st.not_before) > now()
-      WHEN 'pending' THEN q.phase = 0 AND greatest(q.due_at, coalesce(st.not_before, q.due_at)) <= now()
-      ELSE true END
+  AND (%(queue_state)s::text IS NULL OR %(queue_state)s = CASE
+      WHEN q.phase > 0 THEN 'sending'
+      WHEN q.held OR EXISTS (SELECT FROM suspension s
+          WHERE s.tenant_pk IN (0, m.tenant_pk) AND s.batch_code IN ('', coalesce(m.batch_code, ''))) THEN 'suspended'
+      WHEN greatest(q.due_at, st.not_before) > now() THEN 'deferred'
+      ELSE 'pending' END)
 ORDER BY m.id LIMIT %(limit)s;
 
 -- name: events

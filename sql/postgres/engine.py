@@ -29,7 +29,9 @@ LOST_ATTEMPTS = 2
 # SET LOCAL only, so that transaction-mode poolers work; a role's synchronous_commit=off must not undo a promise.
 _SETTINGS = (
     "SELECT set_config('synchronous_commit', %(commit)s, true), set_config('statement_timeout', %(timeout)s, true), "
-    "set_config('lock_timeout', '2s', true)"
+    "set_config('lock_timeout', '2s', true), "
+    # A process that is stopped between two statements must not keep the locks of an account for as long.
+    "set_config('idle_in_transaction_session_timeout', '5s', true)"
 )
 _READ = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 

@@ -1,18 +1,21 @@
 -- The life of a queue row. Lock order everywhere: gates, lease, account_state, rate_limit, q, message, rate_slot.
 
 -- name: enqueue
-WITH r AS (
-    SELECT * FROM json_to_recordset(%(rows)s::json) AS r(client_id text, account_pk bigint, priority smallint,
+-- Numbered in the call's order, inserted in that of the ids, so that equal calls at once never lock each other out.
+WITH r AS MATERIALIZED (
+    SELECT nextval('message_id_seq') AS id, r.*
+    FROM json_to_recordset(%(rows)s::json) AS r(client_id text, account_pk bigint, priority smallint,
         batch_code text, due_at float8, expires_at float8, max_age float8, error text, payload text)),
 m AS (
-    INSERT INTO message (tenant_pk, account_pk, client_id, priority, batch_code, status, error, done_at)
-    SELECT %(tenant)s, account_pk, client_id, priority, batch_code,
+    INSERT INTO message (id, tenant_pk, account_pk, client_id, priority, batch_code, status, error, done_at)
+    OVERRIDING SYSTEM VALUE
+    SELECT id, %(tenant)s, account_pk, client_id, priority, batch_code,
            CASE WHEN error IS NULL THEN 0 ELSE 2 END, error, CASE WHEN error IS NOT NULL THEN now() END
     FROM r ORDER BY client_id
     ON CONFLICT (tenant_pk, client_id) DO NOTHING
     RETURNING id, client_id),
 b AS (
-    INSERT INTO body (message_id, payload) SELECT m.id, r.payload FROM m JOIN r USING (client_id)),
+    INSERT INTO body (message_id, payload) SELECT m.id, r.payload FROM m JOIN r USING (id)),
 k AS (
     INSERT INTO q (id, tenant_pk, account_pk, due_at, expires_at, batch_code, priority, held)
     SELECT m.id, %(tenant)s, r.account_pk, coalesce(to_timestamp(r.due_at), now()),
@@ -21,11 +24,11 @@ k AS (
            r.batch_code, r.priority,
            r.batch_code IS NOT NULL AND EXISTS (SELECT FROM suspension s
                WHERE s.tenant_pk = %(tenant)s AND s.batch_code = r.batch_code)
-    FROM m JOIN r USING (client_id) WHERE r.error IS NULL),
+    FROM m JOIN r USING (id) WHERE r.error IS NULL),
 e AS (
     INSERT INTO event (tenant_pk, message_id, kind, detail)
     SELECT %(tenant)s, m.id, 'error', json_build_object('error', r.error)::text
-    FROM m JOIN r USING (client_id) WHERE r.error IS NOT NULL
+    FROM m JOIN r USING (id) WHERE r.error IS NOT NULL
     RETURNING id, message_id),
 o AS (
     INSERT INTO outbox (event_id, tenant_pk, message_id)
@@ -164,7 +167,7 @@ SELECT count(*) FROM q WHERE account_pk = %(account)s AND epoch <> %(epoch)s AND
       WHERE l.account_pk = q.account_pk AND l.epoch = q.epoch AND l.expires_at > now());
 
 -- name: suspect_alone
-UPDATE q SET suspect = 2 WHERE id = %(id)s AND epoch = %(epoch)s AND phase = 1 RETURNING id;
+UPDATE q SET suspect = %(suspect)s WHERE id = %(id)s AND epoch = %(epoch)s AND phase = 1 RETURNING id;
 
 -- name: claim_lock
 -- The lease fences, the state row serialises; what follows in the transaction sees a snapshot taken after both.
@@ -288,7 +291,7 @@ u AS (
     UPDATE q SET epoch = NULL, phase = 0, charged_at = NULL,
            due_at = coalesce(now() + make_interval(secs => (SELECT delay FROM r WHERE r.id = q.id)), due_at),
            attempts = greatest(attempts - (SELECT refund FROM r WHERE r.id = q.id), 0),
-           suspect = CASE WHEN phase = 2 THEN 0 ELSE suspect END,
+           suspect = CASE WHEN phase = 2 THEN 0 ELSE least(suspect, 1) END,
            held = batch_code IS NOT NULL AND EXISTS (SELECT FROM suspension s
                WHERE s.tenant_pk = q.tenant_pk AND s.batch_code = q.batch_code)
     WHERE id = ANY(%(ids)s) AND epoch = %(epoch)s

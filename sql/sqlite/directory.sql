@@ -164,13 +164,12 @@ WHERE (:tenant IS NULL OR m.tenant_pk = :tenant) AND m.id > :after
   AND (:until IS NULL OR m.created_at < :until)
   AND (:text IS NULL OR m.client_id LIKE :text ESCAPE '\' OR m.error LIKE :text ESCAPE '\'
        OR EXISTS (SELECT 1 FROM body WHERE message_id = m.id AND payload LIKE :text ESCAPE '\'))
-  AND CASE :queue_state
-      WHEN 'sending' THEN q.phase > 0
-      WHEN 'suspended' THEN q.phase = 0 AND (q.held OR EXISTS (SELECT 1 FROM suspension s
-          WHERE s.tenant_pk IN (0, m.tenant_pk) AND s.batch_code IN ('', coalesce(m.batch_code, ''))))
-      WHEN 'deferred' THEN q.phase = 0 AND max(q.due_at, coalesce(st.not_before, 0)) > :now
-      WHEN 'pending' THEN q.phase = 0 AND max(q.due_at, coalesce(st.not_before, 0)) <= :now
-      ELSE true END
+  AND (:queue_state IS NULL OR :queue_state = CASE
+      WHEN q.phase > 0 THEN 'sending'
+      WHEN q.held OR EXISTS (SELECT 1 FROM suspension s
+          WHERE s.tenant_pk IN (0, m.tenant_pk) AND s.batch_code IN ('', coalesce(m.batch_code, ''))) THEN 'suspended'
+      WHEN max(q.due_at, coalesce(st.not_before, 0)) > :now THEN 'deferred'
+      ELSE 'pending' END)
 ORDER BY m.id LIMIT :limit;
 
 -- name: events

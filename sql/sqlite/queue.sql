@@ -129,7 +129,7 @@ SELECT count(*) FROM q WHERE account_pk = :account AND epoch <> :epoch AND phase
       WHERE l.account_pk = q.account_pk AND l.epoch = q.epoch AND l.expires_at > :now);
 
 -- name: suspect_alone
-UPDATE q SET suspect = 2 WHERE id = :id AND epoch = :epoch AND phase = 1 RETURNING id;
+UPDATE q SET suspect = :suspect WHERE id = :id AND epoch = :epoch AND phase = 1 RETURNING id;
 
 -- name: claim_lock
 SELECT a.version, st.condition, st.not_before - :now,
@@ -230,7 +230,7 @@ INSERT INTO outbox (event_id, tenant_pk, message_id)
 SELECT (SELECT max(e.id) FROM event e WHERE e.message_id = :id), q.tenant_pk, q.id FROM q JOIN tenant t ON t.pk = q.tenant_pk
 WHERE q.id = :id AND q.epoch = :epoch AND :kind IS NOT NULL AND (:fallback OR t.client_base_url IS NOT NULL);
 UPDATE q SET epoch = NULL, phase = 0, charged_at = NULL, due_at = coalesce(:now + :delay, due_at),
-       attempts = max(attempts - :refund, 0), suspect = CASE WHEN phase = 2 THEN 0 ELSE suspect END,
+       attempts = max(attempts - :refund, 0), suspect = CASE WHEN phase = 2 THEN 0 ELSE min(suspect, 1) END,
        held = batch_code IS NOT NULL AND EXISTS (SELECT 1 FROM suspension s
            WHERE s.tenant_pk = q.tenant_pk AND s.batch_code = q.batch_code)
 WHERE id = :id AND epoch = :epoch;
