@@ -273,7 +273,7 @@ async def test_only_deaths_while_alone_make_a_message_poison(world: World) -> No
         messages = {m.client_id: m for m in await sender.claim()}
         assert messages["bad"].suspect is (death > 0)
         if death:
-            await world.store.queue.suspect_alone(sender.epoch, messages["bad"].id)
+            await world.store.queue.suspect_alone(sender.epoch, messages["bad"].id, True)
             assert messages["bad"].crashes == death - 1
         assert messages["good"].crashes == 0
     last = await world.sender("last", succeeds=["s3"])

@@ -1,0 +1,62 @@
+"""Hints between processes: they reach listeners soon, are few, and never raise."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+from mailproxy.config import Settings
+from sql.coalesce import INTERVAL_S
+from sql.open import open_store
+from sql.store import SqlStore
+
+
+async def heard(topics: AsyncIterator[str], within: float = 5.0) -> str:
+    return await asyncio.wait_for(anext(topics), within)
+
+
+async def listening(store: SqlStore, topics: AsyncIterator[str]) -> None:
+    """A hint sent before LISTEN is in force is lost, so send until one arrives."""
+    waiting = asyncio.ensure_future(anext(topics))
+    while not waiting.done():
+        await store.wakeups.announce("hello")
+        await asyncio.wait([waiting], timeout=0.05)
+
+
+async def test_an_announcement_reaches_every_listener(store: SqlStore, settings: Settings) -> None:
+    elsewhere = await open_store(settings, role="other")
+    try:
+        async with store.wakeups.listen() as here, elsewhere.wakeups.listen() as there:
+            await asyncio.gather(listening(store, here), listening(store, there))
+            await store.wakeups.announce("queue")
+            for topics in (here, there):
+                while await heard(topics) != "queue":
+                    pass
+            await elsewhere.wakeups.announce("reports")
+            for topics in (here, there):
+                while await heard(topics) != "reports":
+                    pass
+    finally:
+        await elsewhere.aclose()
+
+
+async def test_a_burst_becomes_two_hints(store: SqlStore) -> None:
+    async with store.wakeups.listen() as topics:
+        await listening(store, topics)
+        for _ in range(1000):
+            await store.wakeups.announce("queue")
+        assert [t for t in await _until_quiet(topics) if t == "queue"] == ["queue", "queue"]
+
+
+async def _until_quiet(topics: AsyncIterator[str]) -> list[str]:
+    found = []
+    waiting = asyncio.ensure_future(anext(topics))
+    while (await asyncio.wait([waiting], timeout=INTERVAL_S * 4))[0]:
+        found.append(waiting.result())
+        waiting = asyncio.ensure_future(anext(topics))
+    waiting.cancel()
+    await asyncio.gather(waiting, return_exceptions=True)
+    return found
+
+
+async def test_nobody_listening_is_no_trouble(store: SqlStore) -> None:
+    await store.wakeups.announce()
+    await store.wakeups.announce("reports")
