@@ -74,8 +74,8 @@ class Queue(Protocol):
         """Adopt what dead epochs hold of the account: claimed rows at once; authorised rows at once when
         their process ran on `node` (its journal was replayed), else `foreign_grace` seconds after its end."""
 
-    async def suspect_alone(self, epoch: Epoch, message: MessageId) -> None:
-        """Mark a suspect as being prepared alone: a death from now on counts against it."""
+    async def suspect_alone(self, epoch: Epoch, message: MessageId, alone: bool) -> None:
+        """Mark a suspect as being prepared alone: a death from now on counts against it. False clears it."""
 
     async def claim(self, account: AccountPk, slot: int, *, epoch: Epoch, limit: int) -> Claim: ...
 

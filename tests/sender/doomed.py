@@ -1,4 +1,7 @@
-"""A sender that does something to itself at one step: `python -m tests.sender.doomed ACCOUNT SLOT STEP DEED`."""
+"""A sender that does something to itself at one step: `python -m tests.sender.doomed ACCOUNT SLOT STEP DEED`.
+
+With the deed `poison` the step is the id of a message whose rendering ends the process.
+"""
 
 import json
 import os
@@ -10,11 +13,15 @@ from functools import partial
 
 from mailproxy import config, log
 from mailproxy.model import AccountPk
+from mailproxy.outcome import Refused
+from mailproxy.records import Claimed
 from workers import frame
 from workers.frame import Life
 from workers.sender import loop
 from workers.sender.connect import Timeouts
+from workers.sender.prepare import Prepared, prepare
 
+POISONED = 9
 DEEDS = {"kill": signal.SIGKILL, "stop": signal.SIGSTOP}
 
 
@@ -34,6 +41,19 @@ class Doom:
             os.kill(os.getpid(), DEEDS[self.deed])
 
 
+class Poison:
+    """A renderer that one message is too much for."""
+
+    def __init__(self, client_id: str) -> None:
+        self.client_id = client_id
+
+    def __call__(self, message: Claimed, instance: int) -> Prepared | Refused:
+        if message.client_id == self.client_id:
+            print(json.dumps({"deed": "poison", "step": message.client_id}), flush=True)
+            os._exit(POISONED)
+        return prepare(message, instance)
+
+
 def main(account: str, slot: str, step: str, deed: str) -> int:
     settings = config.load(os.environ)
     log.set_up("INFO", "json")
@@ -47,7 +67,8 @@ def main(account: str, slot: str, step: str, deed: str) -> int:
     )
     ours, theirs = socket.socketpair()
     with ours:
-        entry = partial(loop.entry, at=Doom(step, deed), timeouts=Timeouts(dot=5.0))
+        render = Poison(step) if deed == "poison" else prepare
+        entry = partial(loop.entry, at=Doom(step, deed), timeouts=Timeouts(dot=5.0), render=render)
         return frame.run(life, entry, theirs)
 
 

@@ -13,8 +13,10 @@ from mailproxy.config import Settings
 from mailproxy.model import OnUnknownOutcome, State
 from sql.store import SqlStore
 from tests.sender.conftest import Doom
+from tests.sender.doomed import POISONED
 from tests.sender.world import World, make_world
 from tests.support.smtp import Sink, read_log, sink_process
+from workers.sender.recovery import POISON_AFTER
 
 HOLD, RETRY = OnUnknownOutcome.HOLD, OnUnknownOutcome.RETRY
 
@@ -119,6 +121,25 @@ async def _lease_ended(world: World) -> None:
             if any(account.account_pk == world.account for account in due.accounts):
                 return
             await asyncio.sleep(0.05)
+
+
+async def test_a_message_that_kills_its_sender_is_failed_after_three_deaths_alone_and_others_go_on(
+    store: SqlStore, settings: Settings, tmp_path: Path, doom: Doom
+) -> None:
+    async with Sink(tmp_path / "sink.log") as sink:
+        world = await make_world(store, settings, sink.port, retry_delays=(0.1,))
+        ids = await world.post(n=30)
+        bad = ids[10]
+        for _ in range(1 + POISON_AFTER):
+            assert (await world.view(bad)).state is not State.ERROR
+            assert await (await doom(world, bad, "poison")).wait() == POISONED
+        async with world.sender(succeeds=(f"test/doomed.{POISON_AFTER}",)):
+            await world.all_in(State.SENT, State.ERROR)
+        states = await world.states()
+        assert [id_ for id_, state in states.items() if state is State.ERROR] == [bad]
+        assert {m.id for m in sink.messages()} == set(ids) - {bad}
+        (event,) = await world.events(bad)
+        assert "crashed_sender" in (event.detail.error or "")
 
 
 async def test_kills_under_load_lose_nothing_and_send_nothing_twice_with_hold(

@@ -46,6 +46,7 @@ class Sending:
     connections: int
     claim_size: int
     idle_after: Seconds
+    foreign_grace: Seconds
 
 
 class LeaseLost(Exception):
@@ -173,6 +174,7 @@ class AccountSender:
             self._rules,
             epoch=self._sending.epoch,
             node=self._sending.node,
+            foreign_grace=self._sending.foreign_grace,
             add=self._sending.settlements.add,
         )
         self.metrics.unknown.inc(len(found.in_doubt))
@@ -191,7 +193,7 @@ class AccountSender:
         self.wake()
         if not task.cancelled() and (error := task.exception()):
             _log.error("hand_over_broke", account=self._account.id, exc_info=error)
-            self._sending.handover.gate.closed_by = f"a bug: {type(error).__name__}"
+            self._sending.handover.gate.close(f"a bug: {type(error).__name__}")
 
     async def _work(self) -> None:
         """One connection's worth of hand-overs, one after the other."""

@@ -11,12 +11,12 @@ from dataclasses import dataclass, field, replace
 
 from mailproxy.limits import SLACK
 from mailproxy.model import Seconds
-from mailproxy.outcome import AccountTrouble, Deferred, Outcome, Refused, Sent, Unknown, Withheld
+from mailproxy.outcome import AccountTrouble, Deferred, Outcome, Sent, Unknown, Withheld
 from mailproxy.records import Claimed
 from workers.sender.groups import Intents
 from workers.sender.journal import Journal
 from workers.sender.pool import Pool
-from workers.sender.prepare import Prepared, prepare
+from workers.sender.prepare import Preparation, Prepared
 from workers.sender.session import ConnectionLost, Offered, Session
 
 FRESH_TRIES = 3
@@ -32,23 +32,31 @@ def passes(step: str) -> None:
 
 @dataclass(slots=True)
 class Gate:
-    """Whether this process may send dots at all: its leases are renewed and its journal can be written."""
+    """Whether this process may send dots at all: its leases are renewed and its journal can be written.
+
+    Once `closed`, it stays so, and the process ends. `fence` is on the monotonic clock (RELIABILITY §2.3).
+    """
 
     fence: Seconds = 0.0
-    closed_by: str | None = None
+    reason: str | None = None
+    closed: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def close(self, reason: str) -> None:
+        self.reason = self.reason or reason
+        self.closed.set()
 
     def shut(self) -> str | None:
-        """Why no dot may be sent now. `fence` is on the monotonic clock (RELIABILITY §2.3)."""
-        if self.closed_by is None and time.monotonic() >= self.fence:
+        """Why no dot may be sent now."""
+        if self.reason is None and time.monotonic() >= self.fence:
             return "the lease ran out"
-        return self.closed_by
+        return self.reason
 
 
 @dataclass(frozen=True, slots=True)
 class HandOver:
     """What a process's hand-overs share. `flushed` returns once every outcome so far is in the database."""
 
-    instance: int
+    preparation: Preparation
     intents: Intents
     journal: Journal
     gate: Gate
@@ -67,9 +75,9 @@ class Progress:
 
 async def hand_over(shared: HandOver, progress: Progress, pool: Pool, *, limited: bool) -> Outcome:
     """One attempt. Cancelled before its intent it leaves nothing behind but a closed connection."""
-    prepared = prepare(progress.message, shared.instance)
+    prepared = await shared.preparation.of(progress.message)
     shared.at("prepared")
-    if isinstance(prepared, Refused):
+    if not isinstance(prepared, Prepared):
         return prepared
     offer = await _offer(prepared, pool)
     if not isinstance(offer, Session):
@@ -152,4 +160,4 @@ def _record(shared: HandOver, message: Claimed, outcome: Outcome) -> None:
     try:
         shared.journal.record(message.id, message.revision, message.attempt, outcome)
     except OSError as e:
-        shared.gate.closed_by = f"the journal cannot be written: {e}"
+        shared.gate.close(f"the journal cannot be written: {e}")

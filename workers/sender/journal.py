@@ -53,7 +53,7 @@ class Journal:
 
     @classmethod
     def open(cls, directory: Path, epoch: Epoch) -> Self:
-        """Start `<epoch>.log`; FileExistsError if that epoch has one already."""
+        """Start `<epoch>.log`; OSError when it cannot be written, FileExistsError if that epoch has one already."""
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         path = directory / f"{epoch}.log"
         # Locked before it has its name: an unlocked journal is an orphan to everybody else.
@@ -61,6 +61,7 @@ class Journal:
         fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.write(fd, b"\n")  # raises when not even this fits
             path.hardlink_to(draft)
         except OSError:
             os.close(fd)

@@ -7,12 +7,15 @@ alive. Each account is an `AccountSender` (account.py); one message's way is in 
 import asyncio
 import contextlib
 import time
+from collections.abc import Awaitable, Coroutine
 from functools import partial
 from pathlib import Path
+from typing import Any, Protocol
 
 from mailproxy import keyfile, log
+from mailproxy.config import Settings
 from mailproxy.errors import StorageUnavailable
-from mailproxy.model import AccountPk, Seconds
+from mailproxy.model import AccountPk, Epoch, Seconds
 from mailproxy.retry import RetryPolicy
 from mailproxy.store import Store
 from sql.open import open_store
@@ -24,6 +27,7 @@ from workers.sender.connect import Timeouts
 from workers.sender.groups import Intents, Settlements
 from workers.sender.handover import Breakpoint, Gate, HandOver, passes
 from workers.sender.journal import Journal
+from workers.sender.prepare import Preparation, Render, prepare
 
 RENEWALS_PER_LEASE = 3
 LINGER: Seconds = 2.0
@@ -32,21 +36,33 @@ JOURNALS = "journal"
 _log = log.get(__name__)
 
 
-async def entry(life: Life, *, at: Breakpoint = passes, timeouts: Timeouts | None = None) -> int | None:
-    """The life of a sender process; `at` and `timeouts` are for tests."""
+class Opening(Protocol):
+    def __call__(self, settings: Settings, *, role: str) -> Awaitable[Store]: ...
+
+
+async def entry(
+    life: Life,
+    *,
+    at: Breakpoint = passes,
+    timeouts: Timeouts | None = None,
+    opening: Opening = open_store,
+    render: Render = prepare,
+) -> int | None:
+    """The life of a sender process; all arguments but the first are for tests."""
     settings = life.settings
     node = keyfile.node_id(settings)
     journals = Path(settings.state_dir) / JOURNALS
-    store = await open_store(settings, role=life.role)
+    store = await opening(settings, role=life.role)
     try:
         retry = RetryPolicy(settings.max_retries, settings.retry_delays)
         epoch = await store.fleet.register(life.owner, node, life.role)
         await recovery.replay_orphans(store.queue, journals, retry)
-        book = Journal.open(journals, epoch)
+        book = _open_journal(journals, epoch)
         gate = Gate(fence=time.monotonic() + settings.lease_seconds)
         settlements = Settlements(store.queue, epoch, covered=book.truncate, settled=lambda _: at("finished"))
         intents = Intents(store.queue, epoch)
-        shared = HandOver(await store.fleet.instance(), intents, book, gate, settlements.flushed, at)
+        preparation = Preparation(store.queue, epoch, await store.fleet.instance(), render)
+        shared = HandOver(preparation, intents, book, gate, settlements.flushed, at)
         sending = Sending(
             store=store,
             epoch=epoch,
@@ -58,10 +74,18 @@ async def entry(life: Life, *, at: Breakpoint = passes, timeouts: Timeouts | Non
             connections=settings.sender_connections,
             claim_size=settings.batch_size_per_account,
             idle_after=settings.idle_seconds,
+            foreign_grace=recovery.FOREIGN_GRACE_LEASES * settings.lease_seconds,
         )
         return await Sender(life, sending, gate, book).run()
     finally:
         await store.aclose()
+
+
+def _open_journal(directory: Path, epoch: Epoch) -> Journal:
+    try:
+        return Journal.open(directory, epoch)
+    except OSError as e:
+        raise StorageUnavailable(f"The journal cannot be written: {e}") from e
 
 
 class Sender:
@@ -76,16 +100,16 @@ class Sender:
         self._succeeds = set(life.succeeds)
         self._accounts: dict[AccountSlot, AccountSender] = {}
         self._tasks: dict[AccountSlot, asyncio.Task[None]] = {}
-        self._broken = asyncio.Event()
+        self._lease_lost = False
         self._changed = asyncio.Event()
 
     async def run(self) -> int | None:
         """Serve until stopped, idle or broken; what was handed over is settled before the end if it can be."""
-        aside = [asyncio.create_task(part) for part in (self._sending.settlements.run(), self._keep_leases())]
+        aside = [self._aside(part) for part in (self._sending.settlements.run(), self._keep_leases())]
         for account in self._life.assigned:
             self._serve(account)
         self._life.ready()
-        aside.append(asyncio.create_task(self._listen()))
+        aside.append(self._aside(self._listen()))
         try:
             await self._until_done()
             await self._wind_up()
@@ -93,12 +117,22 @@ class Sender:
             for task in aside:
                 task.cancel()
             await asyncio.gather(*aside, return_exceptions=True)
-        return TRY_AGAIN if self._broken.is_set() else None
+        return TRY_AGAIN if self._gate.closed.is_set() else None
+
+    def _aside(self, part: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
+        task = asyncio.create_task(part)
+        task.add_done_callback(self._broke)
+        return task
+
+    def _broke(self, task: "asyncio.Task[None]") -> None:
+        if not task.cancelled() and (error := task.exception()):
+            _log.error("sender_broke", error=str(error), exc_info=error)
+            self._gate.close(f"a bug: {type(error).__name__}")
 
     async def _until_done(self) -> None:
-        while not (self._life.stopping.is_set() or self._broken.is_set()):
+        while not (self._life.stopping.is_set() or self._gate.closed.is_set()):
             self._changed.clear()
-            waits = [self._life.stopping, self._broken, self._changed]
+            waits = [self._life.stopping, self._gate.closed, self._changed]
             tasks = [asyncio.ensure_future(event.wait()) for event in waits]
             await asyncio.wait(
                 tasks, timeout=None if self._tasks else LINGER, return_when=asyncio.FIRST_COMPLETED
@@ -159,15 +193,15 @@ class Sender:
 
     def _left(self, account: AccountSlot, task: "asyncio.Task[None]") -> None:
         del self._tasks[account]
-        self._accounts.pop(account, None)
         self._changed.set()
         error = None if task.cancelled() else task.exception()
         if error is None:
+            self._accounts.pop(account, None)
             self._life.tell(Idle((account,)))
             return
         _log.error("account_ended", account=account[0], error=str(error), exc_info=_unexpected(error))
-        self._gate.closed_by = self._gate.closed_by or str(error)
-        self._broken.set()
+        self._lease_lost = isinstance(error, LeaseLost)
+        self._gate.close(str(error))
 
     async def _listen(self) -> None:
         while True:
@@ -202,15 +236,18 @@ class Sender:
                 _log.warning("leases_not_renewed", error=e.detail)
                 continue
             if not alive or held & set(self._accounts) - kept:
-                self._gate.closed_by = "a lease was lost"
-                self._broken.set()
+                self._lease_lost = True
+                self._gate.close("a lease was lost")
             self._gate.fence = asked + ttl
 
     # -- the end
 
     async def _wind_up(self) -> None:
         """Stop claiming, give back what has no intent, wait for replies to dots, commit, give leases back."""
-        left = self._life.drain_left if self._life.stopping.is_set() else (lambda: LINGER)
+        if not self._life.stopping.is_set():
+            # A lost lease's next owner has settled what is in doubt: replies can only improve on that.
+            self._life.stop(LINGER if self._lease_lost else self._life.settings.drain_seconds)
+        left = self._life.drain_left
         await asyncio.gather(
             *(account.stop(partial(drain, left=left)) for account in list(self._accounts.values()))
         )

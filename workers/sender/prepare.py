@@ -1,12 +1,15 @@
 """Step 2 of the hand-over: a claimed message becomes the bytes and the envelope of its next attempt."""
 
+import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from mailproxy import address, log, mime, payload
-from mailproxy.errors import MailproxyError
-from mailproxy.model import public_pk
-from mailproxy.outcome import Refused, Stage
+from mailproxy.errors import MailproxyError, StorageUnavailable
+from mailproxy.model import Epoch, public_pk
+from mailproxy.outcome import Refused, Stage, Withheld
 from mailproxy.records import Claimed
+from mailproxy.store import Queue
 
 _log = log.get(__name__)
 
@@ -19,6 +22,40 @@ class Prepared:
     recipients: tuple[tuple[int, str], ...]
     data: bytes
     smtputf8: bool
+
+
+Render = Callable[[Claimed, int], Prepared | Refused]
+"""A message and the instance's bits -> its next attempt; `prepare`, but for tests."""
+
+
+class Preparation:
+    """Prepares the messages of a process, one at a time.
+
+    What was claimed by a process that died is suspect: only a death during its own turn counts against it
+    (RELIABILITY H10), so its turn is marked in the database.
+    """
+
+    def __init__(self, queue: Queue, epoch: Epoch, instance: int, render: Render) -> None:
+        self._queue = queue
+        self._epoch = epoch
+        self._instance = instance
+        self._render = render
+        self._turn = asyncio.Lock()
+
+    async def of(self, message: Claimed) -> Prepared | Refused | Withheld:
+        async with self._turn:
+            if not message.suspect:
+                return self._render(message, self._instance)
+            return await self._alone(message)
+
+    async def _alone(self, suspect: Claimed) -> Prepared | Refused | Withheld:
+        try:
+            await self._queue.suspect_alone(self._epoch, suspect.id, True)
+            prepared = self._render(suspect, self._instance)
+            await self._queue.suspect_alone(self._epoch, suspect.id, False)
+        except StorageUnavailable as e:
+            return Withheld(f"not prepared without a mark: {e.detail}")
+        return prepared
 
 
 def prepare(message: Claimed, instance: int) -> Prepared | Refused:

@@ -14,7 +14,7 @@ from mailproxy.store import Queue
 from workers.sender import journal
 from workers.sender.settlement import Attempt, Rules, Settlement, settle
 
-FOREIGN_GRACE: Seconds = 60.0
+FOREIGN_GRACE_LEASES = 4
 POISON_AFTER = 3
 CHUNK = 200
 
@@ -58,11 +58,12 @@ async def recover(
     *,
     epoch: Epoch,
     node: str,
+    foreign_grace: Seconds,
     add: Callable[[Settlement], None],
 ) -> Recovered:
     """Adopt the account's rows of dead epochs; what is in doubt goes by the account's policy."""
     found = await queue.recover(
-        account.pk, epoch=epoch, node=node, foreign_grace=FOREIGN_GRACE, poison_after=POISON_AFTER
+        account.pk, epoch=epoch, node=node, foreign_grace=foreign_grace, poison_after=POISON_AFTER
     )
     for message in found.in_doubt:
         outcome = Unknown("the sender ended between the intent and the reply to the dot")
