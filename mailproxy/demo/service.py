@@ -21,7 +21,7 @@ from mailproxy.model import Seconds
 START_PATIENCE: Seconds = 15.0
 STOP_PATIENCE: Seconds = 10.0
 _LOOK_AGAIN: Seconds = 0.02
-_PASSED_ON = ("PATH", "HOME", "LANG", "VIRTUAL_ENV")
+_PASSED_ON = ("PATH", "PYTHONPATH", "HOME", "LANG", "VIRTUAL_ENV")
 
 
 class ServiceFailed(MailproxyError):
