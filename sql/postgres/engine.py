@@ -61,8 +61,18 @@ class _Progress:
 class PostgresEngine:
     """A pool of at most `connections` (shared by everything a process does)."""
 
-    def __init__(self, url: str, queries: Mapping[str, Query], *, connections: int, name: str) -> None:
+    def __init__(
+        self,
+        url: str,
+        queries: Mapping[str, Query],
+        *,
+        connections: int,
+        name: str,
+        patience: Seconds = POOL_TIMEOUT,
+    ) -> None:
+        """`patience`: how long to wait for a connection."""
         self._queries = queries
+        self._patience = patience
         self._pool = AsyncConnectionPool(
             url,
             kwargs={
@@ -75,7 +85,7 @@ class PostgresEngine:
             },
             min_size=1,
             max_size=connections,
-            timeout=POOL_TIMEOUT,
+            timeout=patience,
             max_lifetime=1800.0,
             reconnect_timeout=2.0,
             configure=_configure,
@@ -84,7 +94,7 @@ class PostgresEngine:
 
     async def open(self) -> None:
         try:
-            await self._pool.open(wait=True, timeout=POOL_TIMEOUT)
+            await self._pool.open(wait=True, timeout=self._patience)
             ((setting,),) = await self._sole("SHOW fsync")
         except _OUTAGE as e:
             await self.aclose()
@@ -137,10 +147,10 @@ class PostgresEngine:
                 result = await self._drive(connection, pipeline, work)
                 progress.committing = True
                 await connection.execute("COMMIT")
-        except BaseException:
+        except BaseException as e:
             progress.lost = connection.closed
-            if progress.committing and not progress.lost:
-                await connection.close()
+            if progress.committing or isinstance(e, errors.ReadOnlySqlTransaction):
+                await connection.close()  # read-only may be how this session began, not how the server is now
             elif not progress.lost:
                 await _roll_back(connection)
             raise
