@@ -2,6 +2,8 @@
 
 import re
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.resources import files
 from typing import NamedTuple
 
@@ -75,11 +77,14 @@ def _refuse_newer(standing: Standing) -> None:
         )
 
 
-def _connect(database: Database) -> psycopg.Connection[tuple[int, ...]]:
+@contextmanager
+def connect_postgres(database: Database) -> Iterator[psycopg.Connection[tuple[int, ...]]]:
+    """A transaction on a connection of its own, committed at the end."""
     try:
-        return psycopg.connect(database.url, connect_timeout=5, prepare_threshold=None)
-    except psycopg.OperationalError as e:
-        raise StorageUnavailable(f"PostgreSQL cannot be reached at {database.label}: {e}") from e
+        with psycopg.connect(database.url, connect_timeout=5, prepare_threshold=None) as connection:
+            yield connection
+    except (psycopg.OperationalError, psycopg.errors.ReadOnlySqlTransaction) as e:
+        raise StorageUnavailable(f"PostgreSQL does not answer at {database.label}: {e}") from e
 
 
 def _postgres_versions(connection: psycopg.Connection[tuple[int, ...]]) -> set[int]:
@@ -89,16 +94,18 @@ def _postgres_versions(connection: psycopg.Connection[tuple[int, ...]]) -> set[i
 
 
 def _postgres_standing(database: Database) -> Standing:
-    with _connect(database) as connection:
+    with connect_postgres(database) as connection:
         return _standing("postgres", _postgres_versions(connection))
 
 
 def _migrate_postgres(database: Database) -> tuple[str, ...]:
-    with _connect(database) as connection:
+    with connect_postgres(database) as connection:
         server = connection.info.server_version
         if server < 140000:
             raise ConfigurationError(f"PostgreSQL {server // 10000} is too old: 14 or newer is needed")
-        connection.execute("SELECT set_config('lock_timeout', '60s', true)")
+        connection.execute(
+            "SELECT set_config('lock_timeout', '60s', true), set_config('statement_timeout', '0', true)"
+        )
         connection.execute("SELECT pg_advisory_xact_lock(%s)", (LOCK,))
         standing = _standing("postgres", _postgres_versions(connection))
         _refuse_newer(standing)

@@ -228,7 +228,9 @@ async def test_a_full_disk_refuses_and_keeps_what_it_had(settings: Settings, tmp
             refused: StorageUnavailable | None = None
             while refused is None:
                 try:
-                    await asyncio.gather(*(world.post(f"m{accepted + i}", payload="x" * 20_000) for i in range(4)))
+                    await asyncio.gather(
+                        *(world.post(f"m{accepted + i}", payload="x" * 20_000) for i in range(4))
+                    )
                     accepted += 4
                 except StorageUnavailable as e:
                     refused = e

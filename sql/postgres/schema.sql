@@ -1,0 +1,233 @@
+CREATE TABLE schema_migration (
+    version integer NOT NULL,
+    name text NOT NULL,
+    applied_at text NOT NULL DEFAULT CURRENT_TIMESTAMP,
+    CONSTRAINT schema_migration_pkey PRIMARY KEY (version)
+);
+
+CREATE TABLE instance (
+    one boolean NOT NULL DEFAULT true,
+    bits bigint NOT NULL,
+    canary bytea,
+    settings jsonb NOT NULL DEFAULT '{}'::jsonb,
+    created_at timestamp with time zone NOT NULL DEFAULT now(),
+    CONSTRAINT instance_pkey PRIMARY KEY (one),
+    CONSTRAINT instance_one_check CHECK (one)
+);
+
+CREATE TABLE tenant (
+    pk bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
+    id text NOT NULL,
+    name text,
+    client_auth bytea,
+    client_base_url text,
+    client_sync_path text,
+    client_attachment_path text,
+    rate_limits text,
+    large_file_config text,
+    report_strict boolean NOT NULL DEFAULT false,
+    report_format text NOT NULL DEFAULT 'item'::text,
+    active boolean NOT NULL DEFAULT true,
+    created_at timestamp with time zone NOT NULL DEFAULT now(),
+    updated_at timestamp with time zone NOT NULL DEFAULT now(),
+    CONSTRAINT tenant_pkey PRIMARY KEY (pk),
+    CONSTRAINT tenant_id_key UNIQUE (id)
+);
+
+CREATE TABLE tenant_key (
+    hash bytea NOT NULL,
+    key_id text NOT NULL,
+    tenant_pk bigint NOT NULL,
+    created_at timestamp with time zone NOT NULL DEFAULT now(),
+    expires_at timestamp with time zone,
+    CONSTRAINT tenant_key_pkey PRIMARY KEY (hash),
+    CONSTRAINT tenant_key_tenant_pk_fkey FOREIGN KEY (tenant_pk) REFERENCES tenant(pk) ON DELETE CASCADE
+);
+CREATE INDEX tenant_key_tenant ON public.tenant_key USING btree (tenant_pk);
+
+CREATE TABLE account (
+    pk bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
+    tenant_pk bigint NOT NULL,
+    id text NOT NULL,
+    version integer NOT NULL DEFAULT 1,
+    host text NOT NULL,
+    port integer NOT NULL,
+    username text,
+    secret bytea,
+    use_tls boolean,
+    tls_verify boolean NOT NULL DEFAULT true,
+    tls_ca text,
+    ttl integer NOT NULL DEFAULT 300,
+    batch_size integer,
+    max_retries integer,
+    retry_delays text,
+    on_unknown_outcome text NOT NULL DEFAULT 'retry'::text,
+    limit_behavior text NOT NULL DEFAULT 'defer'::text,
+    created_at timestamp with time zone NOT NULL DEFAULT now(),
+    updated_at timestamp with time zone NOT NULL DEFAULT now(),
+    CONSTRAINT account_pkey PRIMARY KEY (pk),
+    CONSTRAINT account_limit_behavior_check CHECK ((limit_behavior = ANY (ARRAY['defer'::text, 'reject'::text]))),
+    CONSTRAINT account_on_unknown_outcome_check CHECK ((on_unknown_outcome = ANY (ARRAY['retry'::text, 'hold'::text]))),
+    CONSTRAINT account_port_check CHECK (((port >= 1) AND (port <= 65535))),
+    CONSTRAINT account_tenant_pk_fkey FOREIGN KEY (tenant_pk) REFERENCES tenant(pk) ON DELETE CASCADE,
+    CONSTRAINT account_tenant_pk_id_key UNIQUE (tenant_pk, id)
+);
+
+CREATE TABLE account_state (
+    account_pk bigint NOT NULL,
+    condition text NOT NULL DEFAULT 'ok'::text,
+    reason text,
+    cause text,
+    since timestamp with time zone,
+    not_before timestamp with time zone,
+    fails integer NOT NULL DEFAULT 0,
+    CONSTRAINT account_state_pkey PRIMARY KEY (account_pk),
+    CONSTRAINT account_state_account_pk_fkey FOREIGN KEY (account_pk) REFERENCES account(pk) ON DELETE CASCADE,
+    CONSTRAINT account_state_condition_check CHECK ((condition = ANY (ARRAY['ok'::text, 'backing_off'::text, 'breaker_open'::text])))
+) WITH (fillfactor=50);
+
+CREATE TABLE account_lease (
+    account_pk bigint NOT NULL,
+    slot smallint NOT NULL,
+    epoch bigint NOT NULL,
+    expires_at timestamp with time zone NOT NULL,
+    CONSTRAINT account_lease_pkey PRIMARY KEY (account_pk, slot)
+) WITH (fillfactor=50);
+
+CREATE TABLE process (
+    epoch bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
+    owner text NOT NULL,
+    node text NOT NULL,
+    role text NOT NULL,
+    started_at timestamp with time zone NOT NULL DEFAULT now(),
+    seen_at timestamp with time zone NOT NULL DEFAULT now(),
+    left_at timestamp with time zone,
+    CONSTRAINT process_pkey PRIMARY KEY (epoch),
+    CONSTRAINT process_owner_key UNIQUE (owner)
+) WITH (fillfactor=50);
+
+CREATE TABLE message (
+    id bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
+    tenant_pk bigint NOT NULL,
+    account_pk bigint,
+    client_id text NOT NULL,
+    revision smallint NOT NULL DEFAULT 0,
+    priority smallint NOT NULL,
+    status smallint NOT NULL DEFAULT 0,
+    attempts smallint NOT NULL DEFAULT 0,
+    batch_code text,
+    error text,
+    created_at timestamp with time zone NOT NULL DEFAULT now(),
+    updated_at timestamp with time zone NOT NULL DEFAULT now(),
+    done_at timestamp with time zone,
+    reported_at timestamp with time zone,
+    CONSTRAINT message_pkey PRIMARY KEY (id),
+    CONSTRAINT message_check CHECK (((done_at IS NULL) = (status = 0))),
+    CONSTRAINT message_priority_check CHECK (((priority >= 0) AND (priority <= 3))),
+    CONSTRAINT message_status_check CHECK (((status >= 0) AND (status <= 5))),
+    CONSTRAINT message_tenant_pk_client_id_key UNIQUE (tenant_pk, client_id)
+) WITH (fillfactor=85);
+CREATE INDEX message_page ON public.message USING btree (tenant_pk, id);
+
+CREATE TABLE body (
+    message_id bigint NOT NULL,
+    payload text NOT NULL,
+    CONSTRAINT body_pkey PRIMARY KEY (message_id)
+);
+
+CREATE TABLE q (
+    id bigint NOT NULL,
+    tenant_pk bigint NOT NULL,
+    account_pk bigint NOT NULL,
+    epoch bigint,
+    due_at timestamp with time zone NOT NULL,
+    charged_at timestamp with time zone,
+    expires_at timestamp with time zone NOT NULL,
+    batch_code text,
+    revision smallint NOT NULL DEFAULT 0,
+    priority smallint NOT NULL,
+    phase smallint NOT NULL DEFAULT 0,
+    attempts smallint NOT NULL DEFAULT 0,
+    crashes smallint NOT NULL DEFAULT 0,
+    suspect smallint NOT NULL DEFAULT 0,
+    held boolean NOT NULL DEFAULT false,
+    CONSTRAINT q_pkey PRIMARY KEY (id),
+    CONSTRAINT q_check CHECK (((epoch IS NULL) = (phase = 0))),
+    CONSTRAINT q_phase_check CHECK (((phase >= 0) AND (phase <= 2)))
+) WITH (fillfactor=60, autovacuum_vacuum_scale_factor=0, autovacuum_vacuum_threshold=2000, autovacuum_vacuum_cost_delay=0, autovacuum_analyze_scale_factor=0, autovacuum_analyze_threshold=50000);
+CREATE INDEX q_ready ON public.q USING btree (account_pk, held, priority, due_at, id);
+
+CREATE TABLE suspension (
+    tenant_pk bigint NOT NULL DEFAULT 0,
+    batch_code text NOT NULL DEFAULT ''::text,
+    since timestamp with time zone NOT NULL DEFAULT now(),
+    CONSTRAINT suspension_pkey PRIMARY KEY (tenant_pk, batch_code)
+);
+
+CREATE TABLE rate_limit (
+    kind smallint NOT NULL,
+    scope bigint NOT NULL,
+    win text NOT NULL,
+    slot_s double precision NOT NULL,
+    slots integer NOT NULL,
+    lim integer NOT NULL,
+    CONSTRAINT rate_limit_pkey PRIMARY KEY (kind, scope, win),
+    CONSTRAINT rate_limit_lim_check CHECK ((lim > 0)),
+    CONSTRAINT rate_limit_slot_s_check CHECK ((slot_s > (0)::double precision)),
+    CONSTRAINT rate_limit_slots_check CHECK ((slots > 0))
+);
+
+CREATE TABLE rate_slot (
+    kind smallint NOT NULL,
+    scope bigint NOT NULL,
+    win text NOT NULL,
+    slot bigint NOT NULL,
+    n integer NOT NULL,
+    CONSTRAINT rate_slot_pkey PRIMARY KEY (kind, scope, win, slot)
+) WITH (fillfactor=50);
+
+CREATE TABLE recipient_state (
+    message_id bigint NOT NULL,
+    rcpt smallint NOT NULL,
+    accepted boolean NOT NULL,
+    permanent boolean NOT NULL DEFAULT false,
+    address text NOT NULL,
+    code smallint,
+    enhanced text,
+    reply text,
+    CONSTRAINT recipient_state_pkey PRIMARY KEY (message_id, rcpt)
+);
+
+CREATE TABLE event (
+    id bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
+    tenant_pk bigint NOT NULL,
+    message_id bigint NOT NULL,
+    kind text NOT NULL,
+    detail text NOT NULL,
+    at timestamp with time zone NOT NULL DEFAULT now(),
+    CONSTRAINT event_pkey PRIMARY KEY (id)
+);
+CREATE INDEX event_message ON public.event USING btree (message_id, id);
+
+CREATE TABLE outbox (
+    event_id bigint NOT NULL,
+    tenant_pk bigint NOT NULL,
+    message_id bigint NOT NULL,
+    CONSTRAINT outbox_pkey PRIMARY KEY (event_id)
+) WITH (autovacuum_vacuum_scale_factor=0, autovacuum_vacuum_threshold=5000, autovacuum_vacuum_cost_delay=0);
+CREATE INDEX outbox_tenant ON public.outbox USING btree (tenant_pk, event_id);
+CREATE INDEX outbox_message ON public.outbox USING btree (message_id);
+
+CREATE TABLE tenant_sync (
+    tenant_pk bigint NOT NULL,
+    epoch bigint,
+    lease_until timestamp with time zone,
+    fails integer NOT NULL DEFAULT 0,
+    next_try_at timestamp with time zone,
+    last_call_at timestamp with time zone,
+    muted_until timestamp with time zone,
+    poked_at timestamp with time zone,
+    switched_off text,
+    CONSTRAINT tenant_sync_pkey PRIMARY KEY (tenant_pk),
+    CONSTRAINT tenant_sync_tenant_pk_fkey FOREIGN KEY (tenant_pk) REFERENCES tenant(pk) ON DELETE CASCADE
+) WITH (fillfactor=50);

@@ -1,0 +1,206 @@
+CREATE TABLE schema_migration (
+    version integer PRIMARY KEY, name text NOT NULL, applied_at text NOT NULL DEFAULT CURRENT_TIMESTAMP);
+
+CREATE TABLE instance (
+    one        INTEGER PRIMARY KEY DEFAULT 1 CHECK (one = 1),
+    bits       INTEGER NOT NULL,                       -- 60 random bits: the instance's half of every public pk
+    canary     BLOB,                                 -- sealed with the active key: a wrong key is found at start
+    settings   TEXT NOT NULL DEFAULT '{}',
+    created_at REAL NOT NULL DEFAULT ((julianday('now') - 2440587.5) * 86400.0)
+) STRICT;
+
+CREATE TABLE tenant (
+    pk                     INTEGER PRIMARY KEY AUTOINCREMENT,
+    id                     TEXT NOT NULL UNIQUE,
+    name                   TEXT,
+    client_auth            BLOB,                     -- sealed JSON, bound to tenant|<id>|client_auth
+    client_base_url        TEXT,
+    client_sync_path       TEXT,
+    client_attachment_path TEXT,
+    rate_limits            TEXT,
+    large_file_config      TEXT,
+    report_strict          INTEGER NOT NULL DEFAULT 0,
+    report_format          TEXT NOT NULL DEFAULT 'item',
+    active                 INTEGER NOT NULL DEFAULT 1,
+    created_at             REAL NOT NULL DEFAULT ((julianday('now') - 2440587.5) * 86400.0),
+    updated_at             REAL NOT NULL DEFAULT ((julianday('now') - 2440587.5) * 86400.0)
+) STRICT;
+
+CREATE TABLE tenant_key (
+    hash       BLOB PRIMARY KEY,                     -- SHA-256 of the token
+    key_id     TEXT NOT NULL,
+    tenant_pk  INTEGER NOT NULL REFERENCES tenant ON DELETE CASCADE,
+    created_at REAL NOT NULL DEFAULT ((julianday('now') - 2440587.5) * 86400.0),
+    expires_at REAL
+) STRICT;
+
+CREATE INDEX tenant_key_tenant ON tenant_key (tenant_pk);
+
+CREATE TABLE account (
+    pk                 INTEGER PRIMARY KEY AUTOINCREMENT,
+    tenant_pk          INTEGER NOT NULL REFERENCES tenant ON DELETE CASCADE,
+    id                 TEXT NOT NULL,
+    version            INTEGER NOT NULL DEFAULT 1,
+    host               TEXT NOT NULL,
+    port               INTEGER NOT NULL CHECK (port BETWEEN 1 AND 65535),
+    username           TEXT,
+    secret             BLOB,                         -- sealed, bound to account|<tenant>/<id>|password
+    use_tls            INTEGER,
+    tls_verify         INTEGER NOT NULL DEFAULT 1,
+    tls_ca             TEXT,
+    ttl                INTEGER NOT NULL DEFAULT 300,
+    batch_size         INTEGER,
+    max_retries        INTEGER,
+    retry_delays       TEXT,
+    on_unknown_outcome TEXT NOT NULL DEFAULT 'retry' CHECK (on_unknown_outcome IN ('retry', 'hold')),
+    limit_behavior     TEXT NOT NULL DEFAULT 'defer' CHECK (limit_behavior IN ('defer', 'reject')),
+    created_at         REAL NOT NULL DEFAULT ((julianday('now') - 2440587.5) * 86400.0),
+    updated_at         REAL NOT NULL DEFAULT ((julianday('now') - 2440587.5) * 86400.0),
+    UNIQUE (tenant_pk, id)
+) STRICT;
+
+CREATE TABLE account_state (
+    account_pk INTEGER PRIMARY KEY REFERENCES account ON DELETE CASCADE,
+    condition  TEXT NOT NULL DEFAULT 'ok' CHECK (condition IN ('ok', 'backing_off', 'breaker_open')),
+    reason     TEXT,
+    cause      TEXT,
+    since      REAL,
+    not_before REAL,
+    fails      INTEGER NOT NULL DEFAULT 0
+) STRICT;
+
+CREATE TABLE account_lease (
+    account_pk INTEGER NOT NULL,
+    slot       INTEGER NOT NULL,
+    epoch      INTEGER NOT NULL,
+    expires_at REAL NOT NULL,
+    PRIMARY KEY (account_pk, slot)
+) STRICT;
+
+CREATE TABLE process (
+    epoch      INTEGER PRIMARY KEY AUTOINCREMENT,
+    owner      TEXT NOT NULL UNIQUE,
+    node       TEXT NOT NULL,
+    role       TEXT NOT NULL,
+    started_at REAL NOT NULL DEFAULT ((julianday('now') - 2440587.5) * 86400.0),
+    seen_at    REAL NOT NULL DEFAULT ((julianday('now') - 2440587.5) * 86400.0),
+    left_at    REAL
+) STRICT;
+
+CREATE TABLE message (
+    id          INTEGER PRIMARY KEY AUTOINCREMENT,
+    tenant_pk   INTEGER NOT NULL,
+    account_pk  INTEGER,
+    client_id   TEXT NOT NULL,
+    revision    INTEGER NOT NULL DEFAULT 0,
+    priority    INTEGER NOT NULL CHECK (priority BETWEEN 0 AND 3),
+    status      INTEGER NOT NULL DEFAULT 0 CHECK (status BETWEEN 0 AND 5),
+    attempts    INTEGER NOT NULL DEFAULT 0,
+    batch_code  TEXT,
+    error       TEXT,
+    created_at  REAL NOT NULL DEFAULT ((julianday('now') - 2440587.5) * 86400.0),
+    updated_at  REAL NOT NULL DEFAULT ((julianday('now') - 2440587.5) * 86400.0),
+    done_at     REAL,
+    reported_at REAL,
+    UNIQUE (tenant_pk, client_id),
+    CHECK ((done_at IS NULL) = (status = 0))
+) STRICT;
+
+CREATE INDEX message_page ON message (tenant_pk, id);
+
+CREATE TABLE body (
+    message_id INTEGER PRIMARY KEY,
+    payload    TEXT NOT NULL
+) STRICT;
+
+CREATE TABLE q (
+    id         INTEGER PRIMARY KEY,                    -- the message's
+    tenant_pk  INTEGER NOT NULL,
+    account_pk INTEGER NOT NULL,
+    epoch      INTEGER,
+    due_at     REAL NOT NULL,
+    charged_at REAL,                                 -- when its rate-limit tokens were taken
+    expires_at REAL NOT NULL,
+    batch_code TEXT,
+    revision   INTEGER NOT NULL DEFAULT 0,
+    priority   INTEGER NOT NULL,
+    phase      INTEGER NOT NULL DEFAULT 0 CHECK (phase BETWEEN 0 AND 2),
+    attempts   INTEGER NOT NULL DEFAULT 0,
+    crashes    INTEGER NOT NULL DEFAULT 0,
+    suspect    INTEGER NOT NULL DEFAULT 0,           -- 1: its preparer died; 2: being prepared alone
+    held       INTEGER NOT NULL DEFAULT 0,
+    CHECK ((epoch IS NULL) = (phase = 0))
+) STRICT;
+
+CREATE INDEX q_ready ON q (account_pk, held, priority, due_at, id);
+
+CREATE TABLE suspension (
+    tenant_pk  INTEGER NOT NULL DEFAULT 0,
+    batch_code TEXT NOT NULL DEFAULT '',
+    since      REAL NOT NULL DEFAULT ((julianday('now') - 2440587.5) * 86400.0),
+    PRIMARY KEY (tenant_pk, batch_code)
+) STRICT;
+
+CREATE TABLE rate_limit (
+    kind   INTEGER NOT NULL,
+    scope  INTEGER NOT NULL,
+    win    TEXT NOT NULL,
+    slot_s REAL NOT NULL CHECK (slot_s > 0),
+    slots  INTEGER NOT NULL CHECK (slots > 0),
+    lim    INTEGER NOT NULL CHECK (lim > 0),
+    PRIMARY KEY (kind, scope, win)
+) STRICT;
+
+CREATE TABLE rate_slot (
+    kind  INTEGER NOT NULL,
+    scope INTEGER NOT NULL,
+    win   TEXT NOT NULL,
+    slot  INTEGER NOT NULL,
+    n     INTEGER NOT NULL,
+    PRIMARY KEY (kind, scope, win, slot)
+) STRICT;
+
+CREATE TABLE recipient_state (
+    message_id INTEGER NOT NULL,
+    rcpt       INTEGER NOT NULL,
+    accepted   INTEGER NOT NULL,
+    permanent  INTEGER NOT NULL DEFAULT 0,
+    address    TEXT NOT NULL,
+    code       INTEGER,
+    enhanced   TEXT,
+    reply      TEXT,
+    PRIMARY KEY (message_id, rcpt)
+) STRICT;
+
+CREATE TABLE event (
+    id         INTEGER PRIMARY KEY AUTOINCREMENT,
+    tenant_pk  INTEGER NOT NULL,
+    message_id INTEGER NOT NULL,
+    kind       TEXT NOT NULL,
+    detail     TEXT NOT NULL,
+    at         REAL NOT NULL DEFAULT ((julianday('now') - 2440587.5) * 86400.0)
+) STRICT;
+
+CREATE INDEX event_message ON event (message_id, id);
+
+CREATE TABLE outbox (
+    event_id   INTEGER PRIMARY KEY,
+    tenant_pk  INTEGER NOT NULL,
+    message_id INTEGER NOT NULL
+) STRICT;
+
+CREATE INDEX outbox_tenant ON outbox (tenant_pk, event_id);
+
+CREATE INDEX outbox_message ON outbox (message_id);
+
+CREATE TABLE tenant_sync (
+    tenant_pk   INTEGER PRIMARY KEY REFERENCES tenant ON DELETE CASCADE,
+    epoch       INTEGER,
+    lease_until REAL,
+    fails       INTEGER NOT NULL DEFAULT 0,
+    next_try_at REAL,
+    last_call_at REAL,
+    muted_until REAL,
+    poked_at    REAL,
+    switched_off TEXT
+) STRICT;
