@@ -34,15 +34,39 @@ def dialect(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-@pytest.fixture
-def environ(dialect: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[dict[str, str]]:
-    """What a server of this test needs in its environment: a database of its own, keys, a state directory."""
-    common = {
+@pytest.fixture(scope="session")
+def migrated_postgres(postgres_server: str) -> Iterator[str]:
+    """A database that is only ever copied: a tenth of the time the migrations take."""
+    with postgres.database(postgres_server) as url:
+        migrate.migrate(config.database_at(url))
+        yield url
+
+
+def _surroundings(tmp_path: Path) -> dict[str, str]:
+    return {
         "GMP_API_TOKEN": "admin-token",
         "MAIL_PROXY_ENCRYPTION_KEY": KEY,
         "GMP_STATE_DIR": str(tmp_path / "state"),
         "PATH": os.environ["PATH"],
     }
+
+
+@pytest.fixture
+def environ(dialect: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[dict[str, str]]:
+    """What a server of this test needs in its environment: a database of its own, keys, a state directory."""
+    common = _surroundings(tmp_path)
+    if dialect == "sqlite":
+        yield common | {"GMP_DB_PATH": str(tmp_path / "mail.db")}
+        return
+    template = request.getfixturevalue("migrated_postgres")
+    with postgres.database(request.getfixturevalue("postgres_server"), template=template) as url:
+        yield common | {"GMP_DATABASE_URL": url}
+
+
+@pytest.fixture
+def empty_environ(dialect: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[dict[str, str]]:
+    """The same with a database to which nothing was done."""
+    common = _surroundings(tmp_path)
     if dialect == "sqlite":
         yield common | {"GMP_DB_PATH": str(tmp_path / "mail.db")}
         return

@@ -22,11 +22,12 @@ def server() -> Iterator[str]:
 
 
 @contextmanager
-def database(maintenance: str) -> Iterator[str]:
-    """A fresh database, dropped afterwards; yields its URL."""
+def database(maintenance: str, *, template: str | None = None) -> Iterator[str]:
+    """A fresh database, or a copy of the one whose URL `template` is; dropped afterwards; yields its URL."""
     name = f"mp_{uuid.uuid4().hex[:12]}"
+    origin = psycopg.conninfo.conninfo_to_dict(template)["dbname"] if template else "template1"
     with psycopg.connect(maintenance, autocommit=True) as connection:
-        connection.execute(f'CREATE DATABASE "{name}"')
+        connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{origin}"'.encode())
     try:
         yield (
             psycopg.conninfo.make_conninfo(maintenance, dbname=name)
@@ -35,7 +36,7 @@ def database(maintenance: str) -> Iterator[str]:
         )
     finally:
         with psycopg.connect(maintenance, autocommit=True) as connection:
-            connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+            connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)'.encode())
 
 
 def _renamed(url: str, name: str) -> str:
