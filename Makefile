@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
+# Tests mostly wait for processes and servers: more of them at a time than there are cores.
+JOBS ?= 4
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test check fix bench run lock clean
@@ -20,7 +22,7 @@ demo: $(VENV)/.installed ## send 200 messages through a throw-away instance and 
 	$(BIN)/mail-proxy demo $(ARGS)
 
 test: $(VENV)/.installed ## run the test suite on PostgreSQL and SQLite (ARGS="-k name")
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
 
 check: $(VENV)/.installed ## lint, format, types, import directions
 	$(BIN)/ruff check .

@@ -152,7 +152,7 @@ FROM_THE_DATABASE = """
 from mailproxy.model import AccountCondition, Priority
 from mailproxy.records import AccountGauge, Overview, ProcessView, QueueDepth
 snapshot = metrics.Snapshot(
-    Overview(True, 7, 3.0, 2, 2, 5, 1, 0, 4, 12.5),
+    Overview(True, 7, 3.0, 2, 2, 4, 12.5),
     depths=[
         QueueDepth("acme", "main", Priority.HIGH, 3, 10.0),
         QueueDepth("umbrella", "main", Priority.HIGH, 4, 20.0),
