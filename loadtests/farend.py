@@ -25,6 +25,7 @@ _TRACKING = b"X-Genro-Mail-ID: "
 _EXTENSIONS = (
     b"250-sink.invalid\r\n250-PIPELINING\r\n250-SIZE 67108864\r\n250-8BITMIME\r\n250 ENHANCEDSTATUSCODES\r\n"
 )
+_END = b"\r\n.\r\n"
 _OK = b"250 2.0.0 Ok: queued\r\n"
 
 
@@ -73,14 +74,18 @@ class Sink(asyncio.Protocol):
                 self._more(rest)
                 return
         self._transport.write(b"".join(_reply(line) for line in lines))
+        if b"QUIT" in lines:
+            self._transport.close()
 
     def _more(self, data: bytes) -> None:
         assert self._content is not None
+        searched = max(0, len(self._content) - len(_END))
         self._content += data
-        if not self._content.endswith(b"\r\n.\r\n"):
+        end = self._content.find(_END, searched)
+        if end < 0:
             return
-        at = self._content.find(_TRACKING) + len(_TRACKING)
-        client_id = self._content[at : self._content.find(b"\r\n", at)].decode()
+        rest = bytes(self._content[end + len(_END) :])
+        client_id = _id_of(self._content)
         kind = type(self)
         Sink.taken += 1
         if kind.probe is not None and Sink.taken % PROBE_EVERY == 0:
@@ -88,6 +93,13 @@ class Sink(asyncio.Protocol):
         os.write(self.log, f"{client_id} {self._data_at:.6f} {time.time():.6f}\n".encode())
         self._content = None
         self._transport.write(_OK)
+        if rest:
+            self.data_received(rest)
+
+
+def _id_of(content: bytearray) -> str:
+    at = content.find(_TRACKING)
+    return "-" if at < 0 else content[at + len(_TRACKING) : content.find(b"\r\n", at)].decode()
 
 
 def _reply(line: bytes) -> bytes:

@@ -96,12 +96,12 @@ def _services(port: int) -> str:
     )
     lines = []
     for line in stock.read_text().splitlines():
-        fields = re.match(r"(\S+)(\s+)(inet|unix)(\s+\S\s+\S\s+)\S(\s+.*)", line)
+        fields = re.match(r"([^#\s]\S*)(\s+)(inet|unix)(\s+\S\s+\S\s+)\S(\s+.*)", line)
         if fields is None:
-            lines.append(line)
-        elif fields[3] == "inet":
+            continue
+        if fields[3] == "inet":
             lines.append(f"127.0.0.1:{port}{fields[2]}inet{fields[4]}n{fields[5]}")
-        elif fields[1] != "postlog":
+        elif fields[1] != "postlog" and "pipe" not in fields[5]:
             lines.append(f"{fields[1]}{fields[2]}{fields[3]}{fields[4]}n{fields[5]}")
     return "\n".join([*lines, "postlog unix-dgram n - n - 1 postlogd", ""])
 
