@@ -141,7 +141,8 @@ def _enqueue_existing(tenant: TenantPk, items: Sequence[NewMessage]) -> Work[dic
         if refused is None:
             replaced.append(rows.new_message(item) | {"id": id_})
     if replaced:
-        yield (Step("enqueue_replace", {"tenant": tenant}, replaced),)
+        ids = [row["id"] for row in replaced]
+        yield (Step("enqueue_replace", {"tenant": tenant, "ids": ids}, replaced),)
     return answers
 
 

@@ -37,12 +37,12 @@ o AS (
 SELECT id, client_id FROM m;
 
 -- name: enqueue_existing_rows
-SELECT q.id, q.phase FROM q JOIN message m ON m.id = q.id
-WHERE m.tenant_pk = %(tenant)s AND m.client_id = ANY(%(client_ids)s)
-ORDER BY q.id FOR UPDATE OF q;
+SELECT id, phase FROM q
+WHERE id = ANY(ARRAY(SELECT m.id FROM message m WHERE m.tenant_pk = %(tenant)s AND m.client_id = ANY(%(client_ids)s)))
+ORDER BY id FOR UPDATE;
 
 -- name: enqueue_existing
-SELECT m.id, m.client_id, m.status, q.phase FROM message m LEFT JOIN q ON q.id = m.id
+SELECT m.id, m.client_id, m.status, (SELECT q.phase FROM q WHERE q.id = m.id) FROM message m
 WHERE m.tenant_pk = %(tenant)s AND m.client_id = ANY(%(client_ids)s)
 ORDER BY m.id FOR UPDATE OF m;
 
@@ -53,12 +53,12 @@ WITH r AS (
 m AS (
     UPDATE message SET account_pk = r.account_pk, priority = r.priority, batch_code = r.batch_code, status = 0,
            error = NULL, done_at = NULL, reported_at = NULL, attempts = 0, revision = revision + 1, updated_at = now()
-    FROM r WHERE message.id = r.id RETURNING message.id, message.revision),
+    FROM r WHERE message.id = r.id AND message.id = ANY(%(ids)s) RETURNING message.id, message.revision),
 b AS (
     INSERT INTO body (message_id, payload) SELECT id, payload FROM r
     ON CONFLICT (message_id) DO UPDATE SET payload = excluded.payload),
 x AS (
-    DELETE FROM recipient_state WHERE message_id = ANY(ARRAY(SELECT id FROM r))),
+    DELETE FROM recipient_state WHERE message_id = ANY(%(ids)s)),
 k AS (
     INSERT INTO q (id, tenant_pk, account_pk, due_at, expires_at, batch_code, revision, priority, held)
     SELECT r.id, %(tenant)s, r.account_pk, coalesce(to_timestamp(r.due_at), now()),
@@ -85,7 +85,7 @@ SELECT 0;
 -- name: queued
 SELECT count(*) FROM (
     SELECT 1 FROM account a CROSS JOIN LATERAL (
-        SELECT 1 FROM q WHERE q.account_pk = a.pk LIMIT %(at_most)s) one
+        SELECT 1 FROM q WHERE q.account_pk = a.pk ORDER BY q.held, q.priority, q.due_at LIMIT %(at_most)s) one
     WHERE a.tenant_pk = %(tenant)s LIMIT %(at_most)s) found;
 
 -- name: due_accounts
@@ -273,7 +273,7 @@ d AS (
 m AS (
     UPDATE message SET status = r.status, error = r.error, attempts = d.attempts, done_at = clock_timestamp(),
            updated_at = clock_timestamp()
-    FROM d JOIN r USING (id) WHERE message.id = d.id),
+    FROM d JOIN r USING (id) WHERE message.id = d.id AND message.id = ANY(%(ids)s)),
 e AS (
     INSERT INTO event (tenant_pk, message_id, kind, detail, at)
     SELECT d.tenant_pk, d.id, r.kind, r.detail, clock_timestamp() FROM d JOIN r USING (id)
@@ -312,7 +312,7 @@ INSERT INTO recipient_state (message_id, rcpt, accepted, permanent, address, cod
 SELECT r.message_id, r.rcpt, r.accepted, r.permanent, r.address, r.code, r.enhanced, r.reply
 FROM json_to_recordset(%(rows)s::json) AS r(message_id bigint, rcpt smallint, accepted boolean, permanent boolean,
     address text, code smallint, enhanced text, reply text)
-WHERE EXISTS (SELECT FROM q WHERE q.id = r.message_id AND q.epoch = %(epoch)s)
+WHERE (SELECT q.epoch FROM q WHERE q.id = r.message_id) = %(epoch)s
 ON CONFLICT (message_id, rcpt) DO UPDATE SET accepted = excluded.accepted, permanent = excluded.permanent,
     code = excluded.code, enhanced = excluded.enhanced, reply = excluded.reply;
 
@@ -321,11 +321,11 @@ ON CONFLICT (message_id, rcpt) DO UPDATE SET accepted = excluded.accepted, perma
 WITH r AS MATERIALIZED (
     SELECT * FROM json_to_recordset(%(rows)s::json) AS r(id bigint, revision smallint, detail text)),
 d AS (
-    DELETE FROM q USING r WHERE q.id = r.id AND q.id = ANY(ARRAY(SELECT id FROM r)) AND q.revision = r.revision AND q.phase < 2
-    RETURNING q.id),
+    DELETE FROM q WHERE id = ANY(%(ids)s) AND phase < 2 AND revision = (SELECT r.revision FROM r WHERE r.id = q.id)
+    RETURNING id),
 m AS (
     UPDATE message SET status = 1, error = NULL, done_at = clock_timestamp(), updated_at = clock_timestamp()
-    FROM r WHERE message.id = r.id AND message.id = ANY(ARRAY(SELECT id FROM r)) AND message.revision = r.revision
+    FROM r WHERE message.id = r.id AND message.id = ANY(%(ids)s) AND message.revision = r.revision
       AND (message.status = 3 OR message.id IN (SELECT id FROM d))
     RETURNING message.id, message.tenant_pk),
 e AS (
