@@ -197,7 +197,8 @@ class Sender:
         error = None if task.cancelled() else task.exception()
         if error is None:
             self._accounts.pop(account, None)
-            self._life.tell(Idle((account,)))
+            if not self._gate.closed.is_set():
+                self._life.tell(Idle((account,)))
             return
         _log.error("account_ended", account=account[0], error=str(error), exc_info=_unexpected(error))
         self._lease_lost = isinstance(error, LeaseLost)
@@ -270,8 +271,10 @@ class Sender:
         return True
 
     async def _leave(self) -> None:
+        """A closed gate may leave claimed rows: only for a lease not given back does the next owner look for them."""
         try:
-            await self._store.queue.release_leases(self._sending.epoch)
+            if not self._gate.closed.is_set():
+                await self._store.queue.release_leases(self._sending.epoch)
             await self._store.fleet.leave(self._sending.epoch)
         except StorageUnavailable as e:
             _log.warning("leases_not_released", error=e.detail)
