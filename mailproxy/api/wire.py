@@ -203,7 +203,9 @@ class PageQuery(TenantQuery):
     cursor: str | None = None
 
 
-class TenantsQuery(PageQuery):
+class TenantsQuery(Form):
+    limit: Annotated[int, Field(ge=1, le=500)] = 500
+    cursor: str | None = None
     active_only: bool = False
 
 
