@@ -3,7 +3,7 @@
 from starlette.routing import Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from mailproxy.api import accounts, commands, messages, service, submission, tenants
+from mailproxy.api import accounts, commands, messages, pages, service, submission, tenants
 from mailproxy.api.auth import Access, Authenticator, FailedAuth
 from mailproxy.api.bounds import BodyBounds, Bounds
 from mailproxy.api.exchange import Exchange
@@ -21,6 +21,10 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/readyz", service.readyz, _OPEN, "Mail can be accepted."),
     Route("GET", "/status", service.status, _ANY, "The queue and its processes in short."),
     Route("GET", "/metrics", service.show_metrics, Access.METRICS, "Prometheus' text format."),
+    Route("GET", "/openapi.json", pages.openapi, _OPEN, "The OpenAPI document."),
+    Route("GET", "/docs", pages.docs, _OPEN, "A page."),
+    Route("GET", "/redoc", pages.redoc, _OPEN, "A page."),
+    Route("GET", "/docs/rapidoc-min.js", pages.script, _OPEN, "A script."),
     Route(
         "POST", "/commands/add-messages", submission.add_messages, _BOTH, "What was queued, what not and why."
     ),
@@ -63,6 +67,7 @@ def build(settings: Settings, store: Store, *, node: str = "", bounds: Bounds | 
         intake=Intake(settings, store.queue),
         failed_auth=FailedAuth(),
         instance=Instance(store.fleet),
+        routes=ROUTES,
     )
     router = Router(starlette_routes(ROUTES, services), redirect_slashes=False, default=_not_found)
     return BodyBounds(Exchange(router), bounds or Bounds(settings.max_body_mb * 1024 * 1024))

@@ -49,6 +49,7 @@ class Services:
     intake: Intake
     failed_auth: FailedAuth
     instance: Instance
+    routes: tuple["Route", ...]
 
 
 class Call:

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, WithJsonSchema
 
 from mailproxy.model import OnUnknownOutcome, Priority, State
 
@@ -94,7 +94,20 @@ def _path(value: str) -> str:
 
 Identifier = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
 BatchCode = Annotated[str, Field(pattern=r"^[A-Za-z0-9._:-]{1,64}$")]
-Moment = Annotated[float, BeforeValidator(moment)]
+_TIME = WithJsonSchema(
+    {
+        "anyOf": [
+            {"type": "number", "minimum": 0, "maximum": LATEST},
+            {"type": "string", "format": "date-time"},
+        ]
+    }
+)
+_PRIORITY = WithJsonSchema(
+    {"anyOf": [{"type": "integer"}, {"enum": [level.name.lower() for level in Priority]}]}
+)
+Moment = Annotated[float, BeforeValidator(moment), _TIME]
+AnyMoment = Annotated[Any, _TIME]
+AnyPriority = Annotated[Any, _PRIORITY]
 Line = Annotated[str, Field(max_length=512, pattern=r"^[^\x00-\x1f\x7f]*$")]
 Secret = Annotated[SecretStr, Field(max_length=4096)]
 Host = Annotated[str, Field(max_length=255), AfterValidator(_host)]

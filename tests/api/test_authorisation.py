@@ -78,7 +78,8 @@ async def cast(api: Api) -> Cast:
 def test_every_route_says_who_may_use_it() -> None:
     assert all(isinstance(route.access, Access) for route in ROUTES)
     opened = {route.path for route in ROUTES if route.access is Access.PUBLIC}
-    assert opened == {"/health", "/livez", "/readyz"}
+    described = {"/openapi.json", "/docs", "/redoc", "/docs/rapidoc-min.js"}
+    assert opened == {"/health", "/livez", "/readyz"} | described
     assert {route.path for route in ROUTES if route.access is Access.METRICS} == {"/metrics"}
 
 

@@ -1,0 +1,111 @@
+"""One tenant, its account and its messages, as the document shows them; tests post and compare them."""
+
+_MADE, _CHANGED = 1893456000, 1893459600
+PK = "a1b2c3d4-e5f6-8789-8000-0000000003e9"
+DONE = {"ok": True}
+KEY = "the key, shown this once"
+CURSOR = "YWNtZQ"
+TENANT = {
+    "id": "acme",
+    "name": "Acme Ltd",
+    "client_base_url": "https://app.example.com",
+    "client_sync_path": "/mail-proxy/sync",
+    "client_auth": {"method": "bearer", "token_set": True},
+    "rate_limits": {"hourly": 2000, "daily": 20000},
+    "report_strict": False,
+    "report_format": "item",
+    "active": True,
+    "created_at": _MADE,
+    "updated_at": _CHANGED,
+}
+TENANT_FORM = {
+    "id": "acme",
+    "name": "Acme Ltd",
+    "client_base_url": "https://app.example.com",
+    "client_sync_path": "/mail-proxy/sync",
+    "client_auth": {"method": "bearer", "token": "what the application expects"},
+    "rate_limits": {"hourly": 2000, "daily": 20000},
+}
+ACCOUNT = {
+    "id": "main",
+    "tenant_id": "acme",
+    "host": "smtp.example.com",
+    "port": 587,
+    "user": "acme",
+    "password_set": True,
+    "use_tls": True,
+    "tls_verify": True,
+    "ttl": 300,
+    "on_unknown_outcome": "retry",
+    "limit_per_hour": 500,
+    "limit_behavior": "defer",
+    "state": "ok",
+    "limits": {"hour": {"limit": 500, "used": 12, "left": 488}},
+    "created_at": _MADE,
+    "updated_at": _CHANGED,
+}
+ACCOUNT_FORM = {
+    "id": "main",
+    "tenant_id": "acme",
+    "host": "smtp.example.com",
+    "port": 587,
+    "user": "acme",
+    "password": "what the server expects",
+    "use_tls": True,
+    "limit_per_hour": 500,
+}
+MESSAGE_FORM = {
+    "id": "order-1002",
+    "tenant_id": "acme",
+    "account_id": "main",
+    "from": "Acme <orders@example.com>",
+    "to": ["customer@example.org"],
+    "subject": "Your order 1002",
+    "body_text": "It is on its way.",
+    "body_html": "<p>It is on its way.</p>",
+    "priority": "high",
+    "batch_code": "orders-2030-01",
+    "deferred_ts": "2030-01-01T09:00:00+01:00",
+    "attachments": [
+        {"filename": "invoice.txt", "storage_path": "base64:SW52b2ljZSAxMDAyCg==", "mime_type": "text/plain"}
+    ],
+}
+EVENTS = [
+    {
+        "event_id": 7,
+        "event_type": "deferred",
+        "event_ts": _MADE + 60,
+        "event_data": {"attempt": 1, "reason": "temporary_failure", "code": 451, "enhanced": "4.7.1"},
+    },
+    {"event_id": 8, "event_type": "sent", "event_ts": _CHANGED, "event_data": {"attempt": 2, "code": 250}},
+]
+MESSAGE = {
+    "id": "order-1001",
+    "pk": PK,
+    "tenant_id": "acme",
+    "account_id": "main",
+    "status": "sent",
+    "priority": 1,
+    "batch_code": "orders-2030-01",
+    "attempts": 2,
+    "sent_ts": _CHANGED,
+    "created_at": _MADE,
+    "updated_at": _CHANGED,
+    "message": {
+        "id": "order-1001",
+        "from": "orders@example.com",
+        "to": ["customer@example.org"],
+        "subject": "Your order 1001",
+        "body": "It is on its way.",
+        "priority": 1,
+    },
+}
+
+
+SUSPENDED = {
+    "ok": True,
+    "tenant_id": "acme",
+    "batch_code": "orders-2030-01",
+    "suspended_batches": ["orders-2030-01"],
+    "pending_messages": 42,
+}

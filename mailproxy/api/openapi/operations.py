@@ -1,0 +1,277 @@
+"""What the document says about each route beyond the table: a name, its types, its own errors, and examples."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from mailproxy.api import schemas, wire
+from mailproxy.api.openapi import examples
+
+_TENANT_GONE, _ACCOUNT_GONE, _MESSAGE_GONE = (
+    (404, "tenant_not_found"),
+    (404, "account_not_found"),
+    (404, "message_not_found"),
+)
+Errors = tuple[tuple[int, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """`answer` is the type of the answers at `answered_at`, or their media type; `body` the type of a body that the
+    endpoint's `body` parameter does not tell, `sent` an example of it, `given` of parameters. `errors` are those
+    that only the endpoint knows."""
+
+    name: str
+    summary: str
+    answer: Any
+    example: object = None
+    body: Any = None
+    body_required: bool = True
+    sent: object = None
+    given: Mapping[str, str] = field(default_factory=dict)
+    errors: Errors = ()
+    answered_at: tuple[int, ...] = (200,)
+
+
+_BY_TENANT = {"tenant_id": "acme"}
+_OF_MESSAGE = _BY_TENANT | {"id": "order-1001"}
+_OF_ACCOUNT = _BY_TENANT | {"id": "main"}
+_OF_TENANT = {"id": "acme"}
+_SERVICE = {
+    "GET /health": Operation(
+        "health",
+        "Is the process alive, and which version is it?",
+        schemas.Health,
+        {"ok": True, "status": "ok", "version": "1.0.0"},
+    ),
+    "GET /livez": Operation("livez", "Is the process alive?", schemas.Done, examples.DONE),
+    "GET /readyz": Operation(
+        "readyz",
+        "Can mail be accepted?",
+        schemas.Readiness,
+        {"ok": True, "status": "ready"},
+        answered_at=(200, 503),
+    ),
+    "GET /status": Operation(
+        "status",
+        "Look at the queue and its processes",
+        schemas.Status,
+        {
+            "ok": True,
+            "active": True,
+            "scheduler_active": True,
+            "pending": 42,
+            "oldest_pending_age": 1.25,
+            "processes": {"sender": 2, "reporter": 1},
+            "version": "1.0.0",
+            "node": "mail-1",
+        },
+    ),
+    "GET /metrics": Operation("metrics", "Scrape the metrics", "text/plain"),
+    "GET /openapi.json": Operation(
+        "openapi", "Read this document", dict[str, Any], {"openapi": "3.1.0", "info": {"title": "mailproxy"}}
+    ),
+    "GET /docs": Operation("docs", "Read this document and try it in a browser", "text/html"),
+    "GET /redoc": Operation("redoc", "Read this document on one page in a browser", "text/html"),
+    "GET /docs/rapidoc-min.js": Operation("docsScript", "The viewer of the two pages", "text/javascript"),
+}
+_COMMANDS = {
+    "POST /commands/add-messages": Operation(
+        "addMessages",
+        "Queue messages",
+        schemas.Added,
+        {"ok": True, "queued": 1, "rejected": [], "accepted": [{"id": "order-1002", "pk": examples.PK}]},
+        body=schemas.AddMessages,
+        sent={"messages": [examples.MESSAGE_FORM], "default_priority": "low"},
+        errors=(
+            (400, "all_rejected"),
+            (400, "batch_too_large"),
+            (429, "quota_exceeded"),
+            (503, "disk_full"),
+        ),
+    ),
+    "POST /commands/run-now": Operation(
+        "runNow",
+        "Wake dispatch and reports",
+        schemas.Done,
+        examples.DONE,
+        given=_BY_TENANT,
+        errors=(_TENANT_GONE,),
+    ),
+    "POST /commands/suspend": Operation(
+        "suspend",
+        "Suspend a tenant, a batch or everything",
+        schemas.Suspended | schemas.Scheduler,
+        examples.SUSPENDED,
+        given=_BY_TENANT | {"batch_code": "orders-2030-01"},
+        errors=((400, "tenant_not_found"),),
+    ),
+    "POST /commands/activate": Operation(
+        "activate",
+        "End a suspension",
+        schemas.Suspended | schemas.Scheduler,
+        examples.SUSPENDED | {"suspended_batches": []},
+        given=_BY_TENANT | {"batch_code": "orders-2030-01"},
+        errors=((400, "cannot_activate"),),
+    ),
+    "POST /commands/delete-messages": Operation(
+        "deleteMessages",
+        "Remove messages",
+        schemas.Deleted,
+        {"ok": True, "removed": 1, "not_found": ["order-999"], "unauthorized": []},
+        given=_BY_TENANT,
+        sent={"ids": ["order-1001", "order-999"]},
+    ),
+    "POST /commands/cleanup-messages": Operation(
+        "cleanupMessages",
+        "Remove finished messages that were reported",
+        schemas.CleanedUp,
+        {"ok": True, "removed": 1250},
+        given=_BY_TENANT,
+        sent={"older_than_seconds": 86400},
+    ),
+}
+_TENANTS = {
+    "POST /tenant": Operation(
+        "putTenant",
+        "Create or replace a tenant",
+        schemas.TenantStored,
+        {"ok": True, "api_key": examples.KEY},
+        sent=examples.TENANT_FORM,
+    ),
+    "GET /tenants": Operation(
+        "listTenants",
+        "List tenants",
+        schemas.Tenants,
+        {"ok": True, "tenants": [examples.TENANT], "next_cursor": examples.CURSOR},
+    ),
+    "GET /tenant/{id}": Operation(
+        "getTenant",
+        "Look at a tenant",
+        schemas.TenantInfo,
+        examples.TENANT,
+        given=_OF_TENANT,
+        errors=(_TENANT_GONE,),
+    ),
+    "PUT /tenant/{id}": Operation(
+        "changeTenant",
+        "Change a tenant",
+        schemas.Noted,
+        examples.DONE,
+        given=_OF_TENANT,
+        sent={"name": "Acme Limited", "report_strict": True},
+        errors=((403, "admin_required"), _TENANT_GONE),
+    ),
+    "DELETE /tenant/{id}": Operation(
+        "deleteTenant",
+        "Delete a tenant, its accounts and its messages",
+        schemas.Done,
+        examples.DONE,
+        given=_OF_TENANT,
+        errors=(_TENANT_GONE,),
+    ),
+    "POST /tenant/{id}/api-key": Operation(
+        "makeKey",
+        "Make a tenant a new API key",
+        schemas.NewKey,
+        {"ok": True, "api_key": examples.KEY},
+        body=wire.KeyForm,
+        body_required=False,
+        given=_OF_TENANT,
+        sent={"keep_previous": 3600},
+        errors=(_TENANT_GONE,),
+    ),
+    "DELETE /tenant/{id}/api-key": Operation(
+        "revokeKeys",
+        "Revoke a tenant's API keys",
+        schemas.Done,
+        examples.DONE,
+        given=_OF_TENANT,
+        errors=(_TENANT_GONE,),
+    ),
+}
+_ACCOUNTS = {
+    "POST /account": Operation(
+        "putAccount",
+        "Create or replace an account",
+        schemas.Noted,
+        examples.DONE,
+        sent=examples.ACCOUNT_FORM,
+        errors=((400, "tenant_id_required"), _TENANT_GONE),
+    ),
+    "GET /accounts": Operation(
+        "listAccounts",
+        "List a tenant's accounts",
+        schemas.Accounts,
+        {"ok": True, "accounts": [examples.ACCOUNT], "next_cursor": examples.CURSOR},
+        given=_BY_TENANT,
+    ),
+    "GET /account/{id}": Operation(
+        "getAccount",
+        "Look at an account",
+        schemas.Account,
+        examples.DONE | examples.ACCOUNT,
+        given=_OF_ACCOUNT,
+        errors=(_ACCOUNT_GONE,),
+    ),
+    "PATCH /account/{id}": Operation(
+        "changeAccount",
+        "Change an account",
+        schemas.Noted,
+        examples.DONE,
+        given=_OF_ACCOUNT,
+        sent={"password": "the new password", "retry_delays": [60, 300, 900]},
+        errors=(_ACCOUNT_GONE,),
+    ),
+    "DELETE /account/{id}": Operation(
+        "deleteAccount",
+        "Delete an account and its messages",
+        schemas.Done,
+        examples.DONE,
+        given=_OF_ACCOUNT,
+        errors=((400, "account_not_found"),),
+    ),
+    "POST /account/{id}/reset": Operation(
+        "resetAccount",
+        "Use an account again after its breaker opened",
+        schemas.Done,
+        examples.DONE,
+        given=_OF_ACCOUNT,
+        errors=(_ACCOUNT_GONE,),
+    ),
+}
+_MESSAGES = {
+    "GET /messages": Operation(
+        "listMessages",
+        "List a tenant's messages",
+        schemas.Messages,
+        {"ok": True, "messages": [examples.MESSAGE | {"history": examples.EVENTS}], "next_cursor": "MTAwMQ"},
+        given=_BY_TENANT,
+    ),
+    "GET /messages/{id}": Operation(
+        "getMessage",
+        "Look at a message",
+        schemas.Message,
+        examples.DONE | examples.MESSAGE,
+        given=_OF_MESSAGE,
+        errors=(_MESSAGE_GONE,),
+    ),
+    "GET /messages/{id}/events": Operation(
+        "listEvents",
+        "Read what happened to a message",
+        schemas.Events,
+        {"ok": True, "events": examples.EVENTS},
+        given=_OF_MESSAGE,
+        errors=(_MESSAGE_GONE,),
+    ),
+    "POST /messages/{id}/cancel": Operation(
+        "cancelMessage",
+        "Cancel a message that is not yet being sent",
+        schemas.Cancelled,
+        {"ok": True, "status": "cancelled"},
+        given=_OF_MESSAGE,
+        errors=(_MESSAGE_GONE, (409, "not_cancellable")),
+    ),
+}
+
+OPERATIONS: Mapping[str, Operation] = _SERVICE | _COMMANDS | _TENANTS | _ACCOUNTS | _MESSAGES
