@@ -143,6 +143,7 @@ def ascii_domain(domain: str) -> str:
     return encoded
 
 
+@lru_cache(maxsize=1024)
 def _mailbox(text: str) -> Mailbox:
     words: list[str] = []
     encoded_before = False
