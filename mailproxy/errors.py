@@ -4,15 +4,19 @@ from typing import ClassVar
 
 
 class MailproxyError(Exception):
-    """An error of ours. `code` is stable, the text is for people, `status` the HTTP class it maps to."""
+    """An error of ours. `code` is stable, the text is for people, `status` the HTTP class it maps to,
+    `retry_after` the seconds after which the same may work."""
 
     code: ClassVar[str] = "error"
     status: ClassVar[int] = 400
+    retry_after: float | None = None
 
-    def __init__(self, detail: str, *, code: str | None = None) -> None:
+    def __init__(self, detail: str, *, code: str | None = None, retry_after: float | None = None) -> None:
         super().__init__(detail)
         self.detail = detail
         self.error_code = code or self.code
+        if retry_after is not None:
+            self.retry_after = retry_after
 
 
 class InvalidInput(MailproxyError):
@@ -32,6 +36,7 @@ class Conflict(MailproxyError):
 class QuotaExceeded(MailproxyError):
     code = "quota_exceeded"
     status = 429
+    retry_after = 5.0
 
 
 class ConfigurationError(MailproxyError):
@@ -46,10 +51,7 @@ class StorageUnavailable(MailproxyError):
 
     code = "storage_unavailable"
     status = 503
-
-    def __init__(self, detail: str, *, code: str | None = None, retry_after: float = 5.0) -> None:
-        super().__init__(detail, code=code)
-        self.retry_after = retry_after
+    retry_after = 5.0
 
 
 class CommitUnknown(StorageUnavailable):

@@ -4,7 +4,7 @@ Each method is one transaction and one commit. All raise `StorageUnavailable` wh
 reached, is read-only or full, and `CommitUnknown` when a commit's answer was lost.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
@@ -51,7 +51,8 @@ from mailproxy.records import (
 
 
 class Queue(Protocol):
-    async def enqueue(self, tenant: TenantPk, items: Sequence[NewMessage]) -> list[Enqueued]: ...
+    async def enqueue(self, batches: Mapping[TenantPk, Sequence[NewMessage]]) -> list[Enqueued]:
+        """One answer an item, in the batches' order; of equal ids of a tenant the last item counts."""
 
     async def queued(self, tenant: TenantPk, at_most: int) -> int:
         """How many of the tenant's messages wait, counting no further than `at_most`."""

@@ -41,9 +41,8 @@ class SqlQueue:
     engine: Engine
     fallback: bool = False
 
-    async def enqueue(self, tenant: TenantPk, items: Sequence[NewMessage]) -> list[Enqueued]:
-        """Of equal ids the last one counts."""
-        return await self.engine.write(lambda: _enqueue(tenant, items, self.fallback))
+    async def enqueue(self, batches: Mapping[TenantPk, Sequence[NewMessage]]) -> list[Enqueued]:
+        return await self.engine.write(lambda: _enqueue_all(batches, self.fallback))
 
     async def queued(self, tenant: TenantPk, at_most: int) -> int:
         found = await self.engine.read(lambda: one("queued", tenant=tenant, at_most=at_most))
@@ -104,6 +103,14 @@ class SqlQueue:
 
     async def account_works(self, account: AccountPk) -> None:
         await self.engine.write(lambda: one("account_works", account=account))
+
+
+def _enqueue_all(batches: Mapping[TenantPk, Sequence[NewMessage]], fallback: bool) -> Work[list[Enqueued]]:
+    """Always in the order of the tenants' keys, so that equal calls at once never lock each other out."""
+    found = {}
+    for tenant in sorted(batches):
+        found[tenant] = yield from _enqueue(tenant, batches[tenant], fallback)
+    return [answer for tenant in batches for answer in found[tenant]]
 
 
 def _enqueue(tenant: TenantPk, items: Sequence[NewMessage], fallback: bool) -> Work[list[Enqueued]]:

@@ -2,14 +2,13 @@
 
 import json
 import math
-from collections.abc import Mapping
 from typing import Any
 
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from mailproxy.api.refusals import Refusal
-from mailproxy.errors import MailproxyError, StorageUnavailable
+from mailproxy.errors import MailproxyError
 
 Answer = dict[str, Any] | Response
 
@@ -20,16 +19,6 @@ class Json(Response):
     def render(self, content: Any) -> bytes:
         text = json.dumps(content, ensure_ascii=False, separators=(",", ":"))
         return text.encode("utf-8", "backslashreplace")
-
-
-def present(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields that are not null."""
-    return {name: value for name, value in fields.items() if value is not None}
-
-
-def seconds(moment: float | None) -> int | None:
-    """A time as clients see it: whole Unix seconds."""
-    return None if moment is None else int(moment)
 
 
 def retry_after(delay: float) -> dict[str, str]:
@@ -47,10 +36,9 @@ def _as_refusal(problem: Exception) -> Refusal:
     match problem:
         case Refusal():
             return problem
-        case StorageUnavailable():
-            return Refusal(503, problem.detail, problem.error_code, retry_after(problem.retry_after))
         case MailproxyError():
-            return Refusal(problem.status, problem.detail, problem.error_code)
+            headers = None if problem.retry_after is None else retry_after(problem.retry_after)
+            return Refusal(problem.status, problem.detail, problem.error_code, headers)
         case HTTPException():
             code = {404: "not_found", 405: "method_not_allowed"}.get(problem.status_code, "http_error")
             return Refusal(problem.status_code, problem.detail, code, problem.headers)

@@ -7,10 +7,10 @@ from mailproxy.api import accounts, commands, messages, pages, service, submissi
 from mailproxy.api.auth import Access, Authenticator, FailedAuth
 from mailproxy.api.bounds import BodyBounds, Bounds
 from mailproxy.api.exchange import Exchange
-from mailproxy.api.intake import Intake
 from mailproxy.api.refusals import Refusal
 from mailproxy.api.routing import Instance, Route, Services, starlette_routes
 from mailproxy.config import Settings
+from mailproxy.intake import Intake
 from mailproxy.store import Store
 
 _OPEN, _ANY, _BOTH, _ADMIN = Access.PUBLIC, Access.ANY_TOKEN, Access.TENANT_OR_ADMIN, Access.ADMIN

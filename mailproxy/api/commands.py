@@ -3,11 +3,12 @@
 from typing import Any
 
 from mailproxy.api import refusals
-from mailproxy.api.answers import Answer, present
+from mailproxy.api.answers import Answer
 from mailproxy.api.refusals import Refusal
 from mailproxy.api.routing import Call
 from mailproxy.api.wire import BatchQuery, CleanupMessages, DeleteMessages, TenantQuery
 from mailproxy.records import Suspensions
+from mailproxy.shapes import present
 
 _CLEANUP_CHUNK = 1000
 

@@ -15,10 +15,10 @@ from mailproxy.api import refusals, strictjson
 from mailproxy.api.answers import Answer, Json, retry_after
 from mailproxy.api.auth import Access, Authenticator, Caller, FailedAuth
 from mailproxy.api.exchange import ROUTE
-from mailproxy.api.intake import Intake
 from mailproxy.api.refusals import Refusal
 from mailproxy.api.wire import Form
 from mailproxy.config import Settings
+from mailproxy.intake import Intake
 from mailproxy.model import TenantPk
 from mailproxy.store import Fleet, Store
 

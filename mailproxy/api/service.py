@@ -6,10 +6,11 @@ from typing import Any
 from starlette.responses import Response
 
 from mailproxy import __version__, metrics
-from mailproxy.api.answers import Answer, Json, present
+from mailproxy.api.answers import Answer, Json
 from mailproxy.api.routing import Call
 from mailproxy.api.wire import ReadyQuery
 from mailproxy.errors import StorageUnavailable
+from mailproxy.shapes import present
 
 
 async def health(call: Call) -> Answer:

@@ -4,16 +4,16 @@ import json
 from dataclasses import replace
 from typing import Any
 
-from mailproxy import tokens
+from mailproxy import shapes, tokens, written
 from mailproxy.api import paging, refusals
-from mailproxy.api.answers import Answer, present, seconds
+from mailproxy.api.answers import Answer
 from mailproxy.api.refusals import Refusal
 from mailproxy.api.routing import Call
 from mailproxy.api.wire import ClientAuthForm, KeyForm, RateLimits, TenantChange, TenantForm, TenantsQuery
 from mailproxy.records import ClientAuth, Tenant, TenantWrite
+from mailproxy.shapes import present
 
 _OPERATORS = ("rate_limits", "active")
-_PLAIN = ("name", "client_base_url", "client_sync_path", "client_attachment_path")
 
 
 async def put(call: Call, body: TenantForm) -> Answer:
@@ -29,13 +29,13 @@ async def change(call: Call, body: TenantChange) -> Answer:
     stored = await _stored(call)
     if not call.caller.is_admin and (given := sorted(body.model_fields_set.intersection(_OPERATORS))):
         raise Refusal(403, f"Only the admin may change {' and '.join(given)}", "admin_required")
-    write = _changed(_as_write(stored), body, stored)
+    write = _changed(written.tenant(stored), body, stored)
     await call.store.directory.put_tenant(write, None, None)
     return {"ok": True}
 
 
 async def show(call: Call) -> Answer:
-    return _info(await _stored(call))
+    return shapes.tenant(await _stored(call))
 
 
 async def listing(call: Call, query: TenantsQuery) -> Answer:
@@ -43,7 +43,7 @@ async def listing(call: Call, query: TenantsQuery) -> Answer:
         active_only=query.active_only, after=paging.decode(query.cursor), limit=query.limit + 1
     )
     shown, more = paging.page(found, query.limit, lambda tenant: tenant.id)
-    return {"ok": True, "tenants": [_info(tenant) for tenant in shown], **more}
+    return {"ok": True, "tenants": [shapes.tenant(tenant) for tenant in shown], **more}
 
 
 async def delete(call: Call) -> Answer:
@@ -111,43 +111,3 @@ def _limits(form: RateLimits) -> dict[str, Any]:
         "hourly_limit": form.hourly,
         "daily_limit": form.daily,
     }
-
-
-def _as_write(stored: Tenant) -> TenantWrite:
-    limits = json.loads(stored.rate_limits or "{}")
-    return TenantWrite(
-        id=stored.id,
-        **{name: getattr(stored, name) for name in _PLAIN},
-        rate_limits=stored.rate_limits,
-        large_file_config=stored.large_file_config,
-        report_strict=stored.report_strict,
-        report_format=stored.report_format,
-        active=stored.active,
-        hourly_limit=limits.get("hourly"),
-        daily_limit=limits.get("daily"),
-    )
-
-
-def _info(tenant: Tenant) -> dict[str, Any]:
-    auth = tenant.client_auth
-    return present(
-        {
-            "id": tenant.id,
-            **{name: getattr(tenant, name) for name in _PLAIN},
-            "client_auth": present(
-                {
-                    "method": auth.method,
-                    "user": auth.user,
-                    "token_set": auth.token is not None or None,
-                    "password_set": auth.password is not None or None,
-                }
-            ),
-            "rate_limits": json.loads(tenant.rate_limits) if tenant.rate_limits else None,
-            "large_file_config": json.loads(tenant.large_file_config) if tenant.large_file_config else None,
-            "report_strict": tenant.report_strict,
-            "report_format": tenant.report_format,
-            "active": tenant.active,
-            "created_at": seconds(tenant.created_at),
-            "updated_at": seconds(tenant.updated_at),
-        }
-    )

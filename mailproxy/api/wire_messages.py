@@ -3,7 +3,7 @@
 import binascii
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
@@ -12,7 +12,8 @@ from typing_extensions import TypedDict
 from mailproxy import address, mime, payload
 from mailproxy.api import refusals, strictjson, wire
 from mailproxy.mime import Fault
-from mailproxy.model import Instant, Priority, Seconds
+from mailproxy.model import Priority
+from mailproxy.submission import Draft
 
 _BATCH_CODE = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 _SPACES = re.compile(r"[ \t\r\n]+")
@@ -70,22 +71,6 @@ _MESSAGES: TypeAdapter[list[MessageFields]] = TypeAdapter(
 _KNOWN = frozenset(MessageFields.__annotations__)
 _CALL = ("messages", "default_priority")
 _ADDRESSES = ("to", "cc", "bcc")
-
-
-@dataclass(frozen=True, slots=True)
-class Draft:
-    """One message as decoded; sendable when it has no faults."""
-
-    client_id: str
-    tenant_id: str | None
-    account_id: str | None
-    priority: Priority
-    batch_code: str | None
-    due_at: Instant | None
-    expires_at: Instant | None
-    max_age: Seconds | None
-    payload: str = field(repr=False)
-    faults: tuple[Fault, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

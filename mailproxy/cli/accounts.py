@@ -7,8 +7,8 @@ from typing import Annotated, Any
 import click
 from pydantic import Field
 
+from mailproxy import shapes
 from mailproxy.api import wire
-from mailproxy.api.answers import present, seconds
 from mailproxy.cli import ask, show
 from mailproxy.cli.ask import Checked, asked
 from mailproxy.cli.exits import Failure
@@ -16,7 +16,7 @@ from mailproxy.cli.names import ACCOUNT
 from mailproxy.cli.place import Place, pass_place
 from mailproxy.errors import Conflict, NotFound
 from mailproxy.model import OnUnknownOutcome, TenantPk
-from mailproxy.records import AccountView, AccountWrite, Tenant, Window
+from mailproxy.records import AccountView, AccountWrite, Tenant
 from mailproxy.store import Store
 
 PAGE = 500
@@ -40,7 +40,7 @@ def list_accounts(place: Place, as_json: bool) -> None:
 
     found = place.run(work)
     if as_json:
-        return show.document([shape(view) for view in found])
+        return show.document([shapes.account(view) for view in found])
     if not found:
         here = f"mail-proxy {place.instance.name} {place.tenant}"
         return click.echo(
@@ -68,7 +68,7 @@ def show_account(place: Place, account_id: str, as_json: bool) -> None:
 
     view = place.run(work)
     if as_json:
-        return show.document(shape(view))
+        return show.document(shapes.account(view))
     return show.details(_details(view))
 
 
@@ -178,7 +178,7 @@ def add(place: Place, /, account_id: str, as_json: bool, defaults: bool, **optio
 
     view = place.run(work)
     if as_json:
-        return show.document(shape(view))
+        return show.document(shapes.account(view))
     click.echo(f"Added account {account_id}: {_server(view)}, TLS {_tls(view)}.")
     if not wanted.user:
         click.echo("It does not log in: there is no user.")
@@ -207,40 +207,6 @@ def delete(place: Place, account_id: str, force: bool, as_json: bool) -> None:
     if not place.run(work):
         raise Failure(f"Account {account_id!r} is gone already.")
     return show.document({"ok": True}) if as_json else click.echo(f"Deleted account {account_id}.")
-
-
-def shape(view: AccountView) -> dict[str, object]:
-    """An account as `GET /account/{id}` shows it."""
-    account = view.account
-    plain = ("host", "port", "user", "use_tls", "tls_verify", "tls_ca", "batch_size", "max_retries")
-    return present(
-        {
-            "id": account.id,
-            "tenant_id": account.tenant_id,
-            **{name: getattr(account, name) for name in plain},
-            "ttl": int(account.ttl),
-            "retry_delays": account.retry_delays,
-            "on_unknown_outcome": account.on_unknown_outcome,
-            "limit_per_minute": view.limit_per_minute,
-            "limit_per_hour": view.limit_per_hour,
-            "limit_per_day": view.limit_per_day,
-            "limit_behavior": account.limit_behavior,
-            "limits": {window.name: _window(window) for window in view.windows} or None,
-            "password_set": view.password_set,
-            "state": view.condition,
-            "state_reason": view.reason,
-            "state_cause": view.cause,
-            "state_since": seconds(view.since),
-            "next_try": seconds(view.next_try),
-            "created_at": seconds(view.created_at),
-            "updated_at": seconds(view.updated_at),
-        }
-    )
-
-
-def _window(window: Window) -> dict[str, object]:
-    next_in = None if window.next_in is None else round(window.next_in, 3)
-    return present({"limit": window.limit, "used": window.used, "left": window.left, "next": next_in})
 
 
 def _written(account_id: str, options: dict[str, Any]) -> AccountWrite:

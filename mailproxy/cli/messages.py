@@ -1,12 +1,11 @@
 """NAME TENANT messages …: what has become of a tenant's messages."""
 
 import json
-from dataclasses import asdict
 from typing import Any
 
 import click
 
-from mailproxy.api.answers import present, seconds
+from mailproxy import shapes
 from mailproxy.cli import ask, show
 from mailproxy.cli.exits import Exit
 from mailproxy.cli.names import ACCOUNT
@@ -80,7 +79,9 @@ def show_message(place: Place, message_id: str, as_json: bool) -> None:
 
     view, events, instance = place.run(work)
     if as_json:
-        return show.document({**shape(view, instance), "events": [_event_shape(event) for event in events]})
+        return show.document(
+            {**shapes.message(view, instance), "events": [shapes.event(event) for event in events]}
+        )
     show.details(_details(view, instance))
     if events:
         click.echo()
@@ -134,7 +135,7 @@ async def _list(
         size = PAGE if most is None else min(PAGE, most - listed)
         page = await store.directory.messages(tenant.pk, wanted, after=after, limit=size + 1)
         if as_json:
-            array.add(shape(view, instance) for view in page[:size])
+            array.add(shapes.message(view, instance) for view in page[:size])
         elif page:
             rows.add(_row(view) for view in page[:size])
         listed += len(page[:size])
@@ -146,37 +147,6 @@ async def _list(
     elif not listed:
         click.echo("No messages.")
     return len(page) > size
-
-
-def shape(view: MessageView, instance: int) -> dict[str, Any]:
-    """A message as `GET /messages` shows it."""
-    is_sent = view.state is State.SENT
-    done_at = seconds(view.done_at)
-    refused = [
-        present({"address": one.address, "code": one.code, "enhanced": one.enhanced, "text": one.text})
-        for one in view.refused
-    ]
-    return present(
-        {
-            "id": view.client_id,
-            "pk": public_pk(instance, view.id),
-            "tenant_id": view.tenant_id,
-            "account_id": view.account_id,
-            "status": view.state,
-            "priority": int(view.priority),
-            "batch_code": view.batch_code,
-            "attempts": view.attempts,
-            "deferred_ts": seconds(view.deferred_until),
-            "sent_ts": done_at if is_sent else None,
-            "error_ts": None if is_sent else done_at,
-            "error": view.error,
-            "refused_recipients": refused or None,
-            "reported_ts": seconds(view.reported_at),
-            "created_at": seconds(view.created_at),
-            "updated_at": seconds(view.updated_at),
-            "message": None if view.payload is None else json.loads(view.payload),
-        }
-    )
 
 
 def _row(view: MessageView) -> tuple[object, ...]:
@@ -211,16 +181,6 @@ def _details(view: MessageView, instance: int) -> dict[str, object]:
 def _payload(view: MessageView) -> dict[str, Any]:
     found = json.loads(view.payload) if view.payload else {}
     return found if isinstance(found, dict) else {}
-
-
-def _event_shape(event: EventView) -> dict[str, object]:
-    detail = {name: value for name, value in asdict(event.detail).items() if value not in (None, False, ())}
-    return {
-        "event_id": event.event_id,
-        "event_type": event.event_type,
-        "event_ts": seconds(event.event_ts),
-        "event_data": detail,
-    }
 
 
 def _event_row(event: EventView) -> tuple[object, ...]:

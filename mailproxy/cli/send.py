@@ -2,15 +2,15 @@
 
 import secrets
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import click
 
+from mailproxy import submission
 from mailproxy.api import wire, wire_messages
-from mailproxy.api.intake import Intake
 from mailproxy.api.refusals import Refusal
-from mailproxy.api.wire_messages import Draft
 from mailproxy.cli import eml, process, show
 from mailproxy.cli.ask import Checked
 from mailproxy.cli.exits import Exit, Failure
@@ -18,9 +18,11 @@ from mailproxy.cli.names import ACCOUNT
 from mailproxy.cli.place import Place, pass_place
 from mailproxy.config import Settings
 from mailproxy.errors import Conflict, NotFound
-from mailproxy.model import AccountPk, MessageId, Priority, public_pk
-from mailproxy.records import NewMessage, Tenant
+from mailproxy.intake import Intake
+from mailproxy.model import MessageId, Priority, public_pk
+from mailproxy.records import Tenant
 from mailproxy.store import Store
+from mailproxy.submission import Draft
 
 _CONFLICTS = {
     "already_sent": "A message of this id was sent already.",
@@ -70,10 +72,9 @@ def send(
     draft = _draft(fields, settings.default_priority if priority is None else priority)
 
     async def work(store: Store, tenant: Tenant) -> tuple[str, str]:
-        account_id, account_pk = await _account(store, tenant, account, place)
-        queued = await _enqueue(store, tenant, settings, draft, account_pk)
-        if settings.dispatch_on_arrival:
-            await store.wakeups.announce("queue")
+        account_id = await _account(store, tenant, account, place)
+        addressed = replace(draft, tenant_id=tenant.id, account_id=account_id)
+        queued = await _submit(store, tenant, settings, addressed)
         return account_id, public_pk(await store.fleet.instance(), queued)
 
     account_id, pk = place.run(work)
@@ -100,7 +101,7 @@ def _draft(fields: dict[str, Any], priority: Priority) -> Draft:
     return draft
 
 
-async def _account(store: Store, tenant: Tenant, wanted: str | None, place: Place) -> tuple[str, AccountPk]:
+async def _account(store: Store, tenant: Tenant, wanted: str | None, place: Place) -> str:
     accounts = await store.directory.account_ids(tenant.pk)
     here = f"mail-proxy {place.instance.name} {place.tenant}"
     if not accounts:
@@ -115,29 +116,16 @@ async def _account(store: Store, tenant: Tenant, wanted: str | None, place: Plac
         raise NotFound(
             f"Tenant {place.tenant!r} has no account {chosen!r}.\nIts accounts: {here} accounts list"
         )
-    return chosen, accounts[chosen]
+    return chosen
 
 
-async def _enqueue(
-    store: Store, tenant: Tenant, settings: Settings, draft: Draft, account: AccountPk
-) -> MessageId:
-    try:
-        await Intake(settings, store.queue).admit(tenant.pk, 1)
-    except Refusal as refusal:
-        code = Exit.UNREACHABLE if refusal.status == 503 else Exit.REFUSED
-        raise Failure(f"{refusal.detail}.", code) from refusal
-    message = NewMessage(
-        client_id=draft.client_id,
-        account_pk=account,
-        priority=draft.priority,
-        payload=draft.payload,
-        batch_code=draft.batch_code,
-        max_age=settings.message_max_age,
-    )
-    (result,) = await store.queue.enqueue(tenant.pk, [message])
-    if result.message_id is None or result.refused:
-        raise Conflict(_CONFLICTS.get(result.refused or "", f"The message was not queued: {result.refused}."))
-    return result.message_id
+async def _submit(store: Store, tenant: Tenant, settings: Settings, draft: Draft) -> MessageId:
+    done = await submission.submit(store, Intake(settings, store.queue), settings, {tenant.pk: [draft]})
+    for rejected in done.rejected:
+        text = _CONFLICTS.get(rejected.code, f"The message was not queued: {rejected.reason}.")
+        raise Conflict(text, code=rejected.code)
+    (accepted,) = done.accepted
+    return accepted.message_id
 
 
 def _report(place: Place, message_id: str, pk: str, account_id: str, *, as_json: bool) -> None:

@@ -7,8 +7,7 @@ from typing import Any
 
 import click
 
-from mailproxy import tokens
-from mailproxy.api.answers import present, seconds
+from mailproxy import shapes, tokens, written
 from mailproxy.cli import ask, show
 from mailproxy.cli.exits import Failure
 from mailproxy.cli.home import Instance
@@ -39,7 +38,7 @@ def list_tenants(instance: Instance, active_only: bool, as_json: bool) -> None:
 
     found = on_store(instance.settings(), work)
     if as_json:
-        return show.document([shape(tenant) for tenant in found])
+        return show.document([shapes.tenant(tenant) for tenant in found])
     if not found:
         return click.echo(f"No tenants yet. Add one with:\n  mail-proxy {instance.name} tenants add NAME")
     columns = [
@@ -114,7 +113,7 @@ def update(instance: Instance, /, tenant_id: str, active: bool | None, as_json: 
 
     async def work(store: Store) -> Tenant:
         tenant = await existing_tenant(store, instance, tenant_id)
-        changed = given.applied_to(_as_written(tenant), tenant.client_auth)
+        changed = given.applied_to(written.tenant(tenant), tenant.client_auth)
         if active is not None:
             changed = replace(changed, active=active)
         await store.directory.put_tenant(changed, None, None)
@@ -182,34 +181,6 @@ def info(place: Place, as_json: bool) -> None:
     _show(place.run(work), as_json=as_json)
 
 
-def shape(tenant: Tenant) -> dict[str, object]:
-    """A tenant as `GET /tenant/{id}` shows it."""
-    auth = tenant.client_auth
-    login = {
-        "method": auth.method,
-        "user": auth.user,
-        "token_set": auth.token is not None or None,
-        "password_set": auth.password is not None or None,
-    }
-    return present(
-        {
-            "id": tenant.id,
-            "name": tenant.name,
-            "client_base_url": tenant.client_base_url,
-            "client_sync_path": tenant.client_sync_path,
-            "client_attachment_path": tenant.client_attachment_path,
-            "client_auth": present(login),
-            "rate_limits": json.loads(tenant.rate_limits) if tenant.rate_limits else None,
-            "large_file_config": json.loads(tenant.large_file_config) if tenant.large_file_config else None,
-            "report_strict": tenant.report_strict,
-            "report_format": tenant.report_format,
-            "active": tenant.active,
-            "created_at": seconds(tenant.created_at),
-            "updated_at": seconds(tenant.updated_at),
-        }
-    )
-
-
 async def _all(store: Store, *, active_only: bool) -> AsyncIterator[Tenant]:
     after: str | None = None
     while page := await store.directory.tenants(active_only=active_only, after=after, limit=PAGE):
@@ -218,27 +189,9 @@ async def _all(store: Store, *, active_only: bool) -> AsyncIterator[Tenant]:
         after = page[-1].id
 
 
-def _as_written(tenant: Tenant) -> TenantWrite:
-    limits = json.loads(tenant.rate_limits) if tenant.rate_limits else {}
-    return TenantWrite(
-        id=tenant.id,
-        name=tenant.name,
-        client_base_url=tenant.client_base_url,
-        client_sync_path=tenant.client_sync_path,
-        client_attachment_path=tenant.client_attachment_path,
-        rate_limits=tenant.rate_limits,
-        large_file_config=tenant.large_file_config,
-        report_strict=tenant.report_strict,
-        report_format=tenant.report_format,
-        active=tenant.active,
-        hourly_limit=limits.get("hourly"),
-        daily_limit=limits.get("daily"),
-    )
-
-
 def _show(tenant: Tenant, *, as_json: bool) -> None:
     if as_json:
-        return show.document(shape(tenant))
+        return show.document(shapes.tenant(tenant))
     limits = json.loads(tenant.rate_limits) if tenant.rate_limits else {}
     return show.details(
         {

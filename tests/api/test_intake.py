@@ -6,9 +6,9 @@ import psycopg
 import pytest
 
 from mailproxy.api import answers
-from mailproxy.api.intake import Count, trusted
 from mailproxy.config import Settings
 from mailproxy.errors import CommitUnknown
+from mailproxy.intake import Count, trusted
 from mailproxy.store import Store
 from tests.api.conftest import Api, api_on, message
 from tests.api.test_submission import add
@@ -30,6 +30,17 @@ async def test_a_full_queue_is_429_and_takes_mail_again_when_it_has_room(
         assert (await add(other, message("m1"))).json()["queued"] == 1
         found = (await tenant.get("/messages")).json()["messages"]
         assert [one["id"] for one in found] == ["m1", "m2", "m3"]
+
+
+async def test_a_call_for_two_tenants_is_taken_whole_or_not_at_all(settings: Settings, store: Store) -> None:
+    small = settings.model_copy(update={"max_queued_per_tenant": 1})
+    async with api_on(small, store) as api:
+        tenant = await api.as_tenant()
+        other = await api.as_tenant("other")
+        await add(other, message("m1"))
+        both = [message("m2", tenant_id="acme"), message("m2", tenant_id="other")]
+        assert (await add(api.admin, *both)).status_code == 429
+        assert (await tenant.get("/messages")).json()["messages"] == []
 
 
 async def test_low_disk_is_503_and_makes_the_node_unready(settings: Settings, store: Store) -> None:

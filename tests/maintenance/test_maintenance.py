@@ -27,7 +27,7 @@ async def tenant_with(store: Store, *messages: NewMessage) -> TenantPk:
     await store.directory.put_tenant(TenantWrite("acme", client_base_url="http://127.0.0.1:1"), None, None)
     tenant = await store.directory.tenant("acme")
     assert tenant is not None
-    await store.queue.enqueue(tenant.pk, messages)
+    await store.queue.enqueue({tenant.pk: messages})
     return tenant.pk
 
 
@@ -36,7 +36,7 @@ async def test_messages_past_their_age_expire_and_are_reported(store: Store, set
     account = await store.directory.put_account(tenant, AccountWrite("smtp", "127.0.0.1", 25))
     old = NewMessage("old", account, Priority.LOW, "{}", max_age=0.001)
     young = NewMessage("young", account, Priority.LOW, "{}")
-    await store.queue.enqueue(tenant, [old, young])
+    await store.queue.enqueue({tenant: [old, young]})
     expired = 0
 
     async def one_expired() -> bool:

@@ -53,7 +53,7 @@ class Customer:
     async def happens(self, *client_ids: str) -> None:
         """An event for each id: a message refused at the door is recorded and reported."""
         await self.store.queue.enqueue(
-            self.pk, [NewMessage(c, None, Priority.MEDIUM, "{}", rejected=f"no {c}") for c in client_ids]
+            {self.pk: [NewMessage(c, None, Priority.MEDIUM, "{}", rejected=f"no {c}") for c in client_ids]}
         )
 
     async def waiting(self) -> list[str]:

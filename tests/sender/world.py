@@ -51,7 +51,7 @@ class World:
             )
             for id_ in ids
         ]
-        await self.store.queue.enqueue(self.tenant, items)
+        await self.store.queue.enqueue({self.tenant: items})
         return ids
 
     async def change_account(self, **changes: object) -> None:

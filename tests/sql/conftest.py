@@ -113,7 +113,7 @@ class World:
 
     async def post(self, *client_ids: str, **changes: Any) -> list[MessageId]:
         found = await self.store.queue.enqueue(
-            self.tenant, [self.message(id_, **changes) for id_ in client_ids]
+            {self.tenant: [self.message(id_, **changes) for id_ in client_ids]}
         )
         ids = [one.message_id for one in found]
         assert all(one.refused is None for one in found)

@@ -146,7 +146,7 @@ async def test_an_account_goes_with_its_messages(world: World, sql: Sql) -> None
 async def test_a_tenant_goes_with_everything_and_no_other_loses_anything(world: World, sql: Sql) -> None:
     other = await world.add_tenant("other", client_base_url="http://127.0.0.1:2", daily_limit=10)
     account = await world.add_account("main", other, limit_per_day=5)
-    await world.store.queue.enqueue(other, [world.message("m", account_pk=account)])
+    await world.store.queue.enqueue({other: [world.message("m", account_pk=account)]})
     await world.store.directory.suspend(other, "news")
     sender = await world.sender(account=account)
     await sender.settle(sent((await sender.authorised())[0]))

@@ -276,7 +276,7 @@ async def test_a_lost_commit_answer_is_an_unknown_commit_that_a_repeat_settles(s
         proxy.come_back()
         assert run_sql(settings.database, "SELECT client_id FROM message") == [("m",)]
         await works_again(store.fleet.check)
-        (again,) = await store.queue.enqueue(world.tenant, [world.message("m")])
+        (again,) = await store.queue.enqueue({world.tenant: [world.message("m")]})
         assert (again.refused, again.replaced) == (None, True)
 
 

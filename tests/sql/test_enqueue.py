@@ -1,6 +1,10 @@
 """What becomes of an id that is submitted, and submitted again (CONTRACT §3, REFERENCE §13)."""
 
 import asyncio
+import sqlite3
+
+import psycopg
+import pytest
 
 from mailproxy.model import EventType, Priority, State
 from mailproxy.records import Enqueued, NewMessage
@@ -8,7 +12,7 @@ from tests.sql.conftest import Sql, World, back, failed, sent, unknown
 
 
 async def enqueue(world: World, *items: NewMessage) -> list[Enqueued]:
-    return await world.store.queue.enqueue(world.tenant, items)
+    return await world.store.queue.enqueue({world.tenant: items})
 
 
 async def refusal(world: World, client_id: str) -> str | None:
@@ -109,7 +113,7 @@ async def test_ids_are_the_tenants_own(world: World) -> None:
     account = await world.add_account("main", other)
     await world.post("m", payload='{"a":1}')
     (found,) = await world.store.queue.enqueue(
-        other, [world.message("m", account_pk=account, payload='{"b":1}')]
+        {other: [world.message("m", account_pk=account, payload='{"b":1}')]}
     )
     assert (found.refused, found.replaced) == (None, False)
     (mine,) = await (await world.sender()).claim()
@@ -164,3 +168,18 @@ async def test_a_schedule_holds_a_message_back(world: World, sql: Sql) -> None:
     assert await world.state("later") is State.DEFERRED
     (max_age,) = sql("SELECT count(*) FROM q WHERE expires_at > due_at")
     assert max_age == (1,)
+
+
+async def test_the_messages_of_several_tenants_are_answered_in_order_or_not_taken_at_all(
+    world: World,
+) -> None:
+    other = await world.add_tenant("other")
+    account = await world.add_account("main", other)
+    theirs = [world.message(id_, account_pk=account) for id_ in ("x", "m")]
+    found = await world.store.queue.enqueue({other: theirs, world.tenant: [world.message("m")]})
+    assert [one.client_id for one in found] == ["x", "m", "m"]
+    assert len({one.message_id for one in found}) == 3
+    broken = world.message("late", priority=9, account_pk=account)
+    with pytest.raises((psycopg.errors.CheckViolation, sqlite3.IntegrityError)):
+        await world.store.queue.enqueue({world.tenant: [world.message("n")], other: [broken]})
+    assert await world.store.directory.message(world.tenant, "n") is None

@@ -92,7 +92,7 @@ async def test_tenants_see_their_own_and_the_admin_all(world: World) -> None:
     other = await world.add_tenant("other")
     account = await world.add_account("main", other)
     await world.post("m")
-    await world.store.queue.enqueue(other, [world.message("n", account_pk=account)])
+    await world.store.queue.enqueue({other: [world.message("n", account_pk=account)]})
     directory = world.store.directory
     everybody = await directory.messages(None, MessageFilter(), after=None, limit=10)
     assert [(view.tenant_id, view.client_id) for view in everybody] == [("acme", "m"), ("other", "n")]
@@ -161,7 +161,7 @@ async def test_nothing_is_cleaned_up_before_it_is_finished_reported_and_old(worl
 async def test_a_tenant_without_callback_has_nothing_to_report(world: World, sql: Sql) -> None:
     silent = await world.add_tenant("silent")
     account = await world.add_account("main", silent)
-    await world.store.queue.enqueue(silent, [world.message("m", account_pk=account)])
+    await world.store.queue.enqueue({silent: [world.message("m", account_pk=account)]})
     sender = await world.sender(account=account)
     await sender.settle(sent((await sender.authorised())[0]))
     assert sql("SELECT count(*) FROM outbox") == [(0,)]

@@ -40,7 +40,7 @@ async def next_call(world: World) -> float | None:
 async def happen(world: World, client_id: str = "m", tenant: TenantPk | None = None) -> None:
     """An event of the tenant's: a message that failed at the door."""
     rejected = world.message(client_id, account_pk=None, rejected="no")
-    await world.store.queue.enqueue(tenant or world.tenant, [rejected])
+    await world.store.queue.enqueue({tenant or world.tenant: [rejected]})
 
 
 async def test_a_call_carries_what_it_needs(world: World, reporter: Epoch) -> None:

@@ -37,7 +37,7 @@ async def test_without_a_code_everything_of_the_tenant_stops(world: World) -> No
     await world.post("b")
     other = await world.add_tenant("other")
     account = await world.add_account("main", other)
-    await world.store.queue.enqueue(other, [world.message("m", account_pk=account)])
+    await world.store.queue.enqueue({other: [world.message("m", account_pk=account)]})
     assert await world.store.directory.suspend(world.tenant, None) == Suspensions(("*",), 2)
     assert await (await world.sender()).claim() == ()
     assert [await world.state(id_) for id_ in "ab"] == [State.SUSPENDED] * 2

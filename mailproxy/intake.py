@@ -5,9 +5,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from mailproxy.api.answers import retry_after
-from mailproxy.api.refusals import Refusal
 from mailproxy.config import Settings
+from mailproxy.errors import QuotaExceeded, StorageUnavailable
 from mailproxy.model import Instant, Seconds, TenantPk
 from mailproxy.store import Queue
 
@@ -47,17 +46,18 @@ class Intake:
         self._free: tuple[Instant, int | None] = (float("-inf"), None)
 
     async def admit(self, tenant: TenantPk, more: int) -> None:
-        """Raises Refusal 503 or 429 unless `more` messages of the tenant fit."""
+        """Raises StorageUnavailable or QuotaExceeded unless `more` messages of the tenant fit."""
         now = time.monotonic()
         if (free := self.free_disk(now)) is not None and free < self._min_free:
-            raise Refusal(503, "The disk is nearly full: nothing is accepted", "disk_full", retry_after(30))
+            detail = "The disk is nearly full: nothing is accepted"
+            raise StorageUnavailable(detail, code="disk_full", retry_after=30.0)
         count = self._counts.get(tenant)
         if count is None or not trusted(count, more, self._quota, now):
             count = Count(await self._queue.queued(tenant, self._quota), now)
             self._counts[tenant] = count
         if count.waiting + count.added + more > self._quota:
             detail = f"The tenant has {count.waiting} messages waiting, at most {self._quota} may"
-            raise Refusal(429, detail, "quota_exceeded", retry_after(5))
+            raise QuotaExceeded(detail)
 
     def accepted(self, tenant: TenantPk, more: int) -> None:
         if count := self._counts.get(tenant):

@@ -1,0 +1,127 @@
+"""Tenants, accounts, messages and events as clients see them: dicts without nulls and without secrets."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from mailproxy.model import State, public_pk
+from mailproxy.records import AccountView, EventView, MessageView, RecipientOutcome, Tenant, Window
+
+_TENANT = ("name", "client_base_url", "client_sync_path", "client_attachment_path")
+_ACCOUNT = (
+    "host",
+    "port",
+    "user",
+    "use_tls",
+    "tls_verify",
+    "tls_ca",
+    "batch_size",
+    "max_retries",
+    "on_unknown_outcome",
+    "limit_behavior",
+    "retry_delays",
+)
+_LIMITS = ("limit_per_minute", "limit_per_hour", "limit_per_day")
+
+
+def present(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields that are not null."""
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def seconds(moment: float | None) -> int | None:
+    """A time as clients see it: whole Unix seconds."""
+    return None if moment is None else int(moment)
+
+
+def tenant(stored: Tenant) -> dict[str, Any]:
+    auth = stored.client_auth
+    login = {
+        "method": auth.method,
+        "user": auth.user,
+        "token_set": auth.token is not None or None,
+        "password_set": auth.password is not None or None,
+    }
+    return present(
+        {
+            "id": stored.id,
+            **{name: getattr(stored, name) for name in _TENANT},
+            "client_auth": present(login),
+            "rate_limits": json.loads(stored.rate_limits) if stored.rate_limits else None,
+            "large_file_config": json.loads(stored.large_file_config) if stored.large_file_config else None,
+            "report_strict": stored.report_strict,
+            "report_format": stored.report_format,
+            "active": stored.active,
+            "created_at": seconds(stored.created_at),
+            "updated_at": seconds(stored.updated_at),
+        }
+    )
+
+
+def account(view: AccountView) -> dict[str, Any]:
+    stored = view.account
+    return present(
+        {
+            "id": stored.id,
+            "tenant_id": stored.tenant_id,
+            **{name: getattr(stored, name) for name in _ACCOUNT},
+            "ttl": int(stored.ttl),
+            **{name: getattr(view, name) for name in _LIMITS},
+            "password_set": view.password_set,
+            "state": view.condition,
+            "state_reason": view.reason,
+            "state_cause": view.cause,
+            "state_since": seconds(view.since),
+            "next_try": seconds(view.next_try),
+            "limits": {window.name: _window(window) for window in view.windows} or None,
+            "created_at": seconds(view.created_at),
+            "updated_at": seconds(view.updated_at),
+        }
+    )
+
+
+def _window(window: Window) -> dict[str, Any]:
+    next_in = None if window.next_in is None else round(window.next_in, 3)
+    return present({"limit": window.limit, "used": window.used, "left": window.left, "next": next_in})
+
+
+def message(view: MessageView, instance: int) -> dict[str, Any]:
+    """In the fields of the reference; `sent_ts` is only there when it was sent."""
+    is_sent = view.state is State.SENT
+    done_at = seconds(view.done_at)
+    return present(
+        {
+            "id": view.client_id,
+            "pk": public_pk(instance, view.id),
+            "tenant_id": view.tenant_id,
+            "account_id": view.account_id,
+            "status": view.state,
+            "priority": int(view.priority),
+            "batch_code": view.batch_code,
+            "attempts": view.attempts,
+            "deferred_ts": seconds(view.deferred_until),
+            "sent_ts": done_at if is_sent else None,
+            "error_ts": None if is_sent else done_at,
+            "error": view.error,
+            "refused_recipients": [_refused(one) for one in view.refused] or None,
+            "reported_ts": seconds(view.reported_at),
+            "created_at": seconds(view.created_at),
+            "updated_at": seconds(view.updated_at),
+            "message": None if view.payload is None else json.loads(view.payload),
+        }
+    )
+
+
+def _refused(one: RecipientOutcome) -> dict[str, Any]:
+    return present({"address": one.address, "code": one.code, "enhanced": one.enhanced, "text": one.text})
+
+
+def event(view: EventView) -> dict[str, Any]:
+    detail = {name: value for name, value in asdict(view.detail).items() if value not in (None, False, ())}
+    return {
+        "event_id": view.event_id,
+        "event_type": view.event_type,
+        "event_ts": seconds(view.event_ts),
+        "event_data": detail,
+    }

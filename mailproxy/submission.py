@@ -1,0 +1,146 @@
+"""Submitting: drafts whose faults are known are completed, held to quotas, and queued in one transaction."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from mailproxy import log
+from mailproxy.checks import Fault
+from mailproxy.config import Settings
+from mailproxy.intake import Intake
+from mailproxy.model import AccountPk, Instant, MessageId, Priority, Seconds, TenantPk
+from mailproxy.records import Enqueued, NewMessage
+from mailproxy.store import Store
+
+_REASONS = {
+    "already_sent": "already sent",
+    "being_sent": "being sent",
+    "outcome_unknown": "outcome unknown",
+    "missing_id": "missing id",
+    "missing_tenant_id": "missing tenant_id",
+    "missing_account_id": "missing account_id",
+    "missing_from": "missing from",
+    "missing_to": "missing to",
+    "missing_subject": "missing subject",
+    "account_not_found": "account not found for tenant",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """One message as decoded; sendable when it has no faults."""
+
+    client_id: str
+    tenant_id: str | None
+    account_id: str | None
+    priority: Priority
+    batch_code: str | None
+    due_at: Instant | None
+    expires_at: Instant | None
+    max_age: Seconds | None
+    payload: str = field(repr=False)
+    faults: tuple[Fault, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    client_id: str
+    message_id: MessageId
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """`faults` has at least one; the first one's code is that of the rejection."""
+
+    client_id: str
+    faults: tuple[Fault, ...]
+
+    @property
+    def code(self) -> str:
+        return self.faults[0].code
+
+    @property
+    def reason(self) -> str:
+        return _reason(self.faults)
+
+
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """What a submission came to, in its order."""
+
+    accepted: tuple[Accepted, ...] = ()
+    rejected: tuple[Rejected, ...] = ()
+
+
+async def submit(
+    store: Store, intake: Intake, settings: Settings, drafts: Mapping[TenantPk, Sequence[Draft]]
+) -> Submitted:
+    """Queue what is right of every tenant's drafts and record what is not, all of it or nothing.
+
+    Ids are unique within a tenant's drafts. Raises QuotaExceeded and StorageUnavailable.
+    """
+    checked: dict[TenantPk, list[Draft]] = {}
+    batches: dict[TenantPk, list[NewMessage]] = {}
+    for tenant, ours in drafts.items():
+        await intake.admit(tenant, sum(not draft.faults for draft in ours))
+        accounts = await store.directory.account_ids(tenant)
+        checked[tenant] = [_with_account(draft, accounts) for draft in ours]
+        items = [
+            _new_message(draft, accounts, settings) for draft in checked[tenant] if _is_recordable(draft)
+        ]
+        if items:
+            batches[tenant] = items
+    results = iter(await store.queue.enqueue(batches) if batches else ())
+    ends: list[Accepted | Rejected] = []
+    for tenant, ours in checked.items():
+        found = [_end(draft, next(results) if _is_recordable(draft) else None) for draft in ours]
+        intake.accepted(tenant, sum(isinstance(end, Accepted) for end in found))
+        ends += found
+    accepted = tuple(end for end in ends if isinstance(end, Accepted))
+    if accepted and settings.dispatch_on_arrival and not settings.test_mode:
+        await store.wakeups.announce("queue")
+    return Submitted(accepted, tuple(end for end in ends if isinstance(end, Rejected)))
+
+
+def _with_account(draft: Draft, accounts: Mapping[str, AccountPk]) -> Draft:
+    if draft.account_id in accounts:
+        return draft
+    code = "account_not_found" if draft.account_id else "missing_account_id"
+    return replace(draft, faults=(*draft.faults, Fault("account_id", code, "")))
+
+
+def _is_recordable(draft: Draft) -> bool:
+    return not any(fault.field == "id" for fault in draft.faults)
+
+
+def _new_message(draft: Draft, accounts: Mapping[str, AccountPk], settings: Settings) -> NewMessage:
+    max_age = draft.max_age
+    if max_age is None and draft.expires_at is None:
+        max_age = settings.message_max_age
+    return NewMessage(
+        client_id=draft.client_id,
+        account_pk=accounts.get(draft.account_id or ""),
+        priority=draft.priority,
+        payload=draft.payload,
+        batch_code=draft.batch_code,
+        due_at=draft.due_at,
+        max_age=max_age,
+        expires_at=draft.expires_at,
+        rejected=_reason(draft.faults) if draft.faults else None,
+    )
+
+
+def _end(draft: Draft, result: Enqueued | None) -> Accepted | Rejected:
+    if draft.faults:
+        return Rejected(draft.client_id, draft.faults)
+    assert result is not None, "only drafts with faults are not enqueued"
+    if result.refused is not None or result.message_id is None:
+        return Rejected(draft.client_id, (Fault("id", result.refused or "not_queued", ""),))
+    of = log.Of(result.message_id, draft.client_id, draft.tenant_id or "", draft.account_id)
+    log.queued(of, priority=draft.priority)
+    return Accepted(draft.client_id, result.message_id)
+
+
+def _reason(faults: Sequence[Fault]) -> str:
+    return "; ".join(
+        _REASONS.get(fault.code) or f"{fault.field}: {fault.detail}".removesuffix(": ") for fault in faults
+    )
