@@ -10,12 +10,13 @@ import time
 from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeGuard, TypeVar
 
 from mailproxy.errors import ConfigurationError, StorageUnavailable
 from mailproxy.model import Instant, Seconds
 from sql.engine import Work
 from sql.queries import Query, Row, Step
+from sql.sqlite.turn import Turn
 
 T = TypeVar("T")
 
@@ -55,10 +56,14 @@ def connect(
     return connection
 
 
+def _locked() -> StorageUnavailable:
+    return StorageUnavailable("The database is locked by another program", code="storage_locked")
+
+
 def translated(error: sqlite3.Error) -> StorageUnavailable | ConfigurationError:
     match getattr(error, "sqlite_errorname", "").split("_")[:2]:
         case ["SQLITE", "BUSY" | "LOCKED"]:
-            return StorageUnavailable("The database is locked by another program", code="storage_locked")
+            return _locked()
         case ["SQLITE", "FULL"]:
             return StorageUnavailable("The database's disk is full", code="storage_full")
         case ["SQLITE", "READONLY"]:
@@ -85,6 +90,11 @@ Job = tuple[Callable[[], Work[Any]], "asyncio.Future[Any]"]  # Any: each job has
 Result = tuple["asyncio.Future[Any]", Any, Exception | None]
 
 
+def _is_outage(error: Exception) -> TypeGuard[sqlite3.Error]:
+    """Trouble of the database rather than of what was asked of it."""
+    return isinstance(error, sqlite3.OperationalError) or type(error) is sqlite3.DatabaseError
+
+
 class _Undone(Exception):
     """The whole transaction was rolled back under its jobs (a full disk does that)."""
 
@@ -98,6 +108,7 @@ class _Thread:
         self._connection = connect(path, read_only=read_only, busy_timeout=busy_timeout)
         self._queries = queries
         self._begin = "BEGIN" if read_only else "BEGIN IMMEDIATE"
+        self._turn = None if read_only else Turn(path, busy_timeout)
         self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._closed = False
         self._loop = asyncio.get_running_loop()
@@ -121,17 +132,26 @@ class _Thread:
     def _live(self) -> None:
         ending = False
         while not ending:
-            group: list[Job] = []
-            job = self._jobs.get()
-            while job is not None:
-                group.append(job)
-                if len(group) >= GROUP or self._jobs.empty():
-                    break
-                job = self._jobs.get()
-            ending = job is None
-            if group:
-                self._loop.call_soon_threadsafe(_deliver, self._transact(group))
+            first = self._jobs.get()
+            ending = first is None
+            if first is not None:
+                mine = self._turn is None or self._turn.take()
+                group, ending = self._waiting(first)
+                results = self._transact(group) if mine else _refused(group, _locked())
+                self._loop.call_soon_threadsafe(_deliver, results)
         self._connection.close()
+        if self._turn is not None:
+            self._turn.close()
+
+    def _waiting(self, first: Job) -> tuple[list[Job], bool]:
+        """What may share the next commit, and whether the end of all work comes after it."""
+        group = [first]
+        while len(group) < GROUP and not self._jobs.empty():
+            job = self._jobs.get()
+            if job is None:
+                return group, True
+            group.append(job)
+        return group, False
 
     def _transact(self, group: list[Job]) -> list[Result]:
         try:
@@ -143,7 +163,10 @@ class _Thread:
                 self._connection.execute("ROLLBACK")
             cause = e.__cause__ if isinstance(e, _Undone) else e
             assert isinstance(cause, sqlite3.Error)
-            return [(future, None, translated(cause)) for _, future in group]
+            return _refused(group, translated(cause))
+        finally:
+            if self._turn is not None:
+                self._turn.give()
         return results
 
     def _run_apart(self, begin: Callable[[], Work[Any]], future: "asyncio.Future[Any]") -> Result:
@@ -156,7 +179,7 @@ class _Thread:
                 raise _Undone from e
             self._connection.execute("ROLLBACK TO job")
             self._connection.execute("RELEASE job")
-            return (future, None, translated(e) if isinstance(e, sqlite3.OperationalError) else e)
+            return (future, None, translated(e) if _is_outage(e) else e)
         self._connection.execute("RELEASE job")
         return (future, result, None)
 
@@ -179,6 +202,10 @@ class _Thread:
             else:
                 self._connection.executemany(statement, ({**params, **row} for row in step.rows))
         return found
+
+
+def _refused(group: list[Job], error: Exception) -> list[Result]:
+    return [(future, None, error) for _, future in group]
 
 
 def _deliver(results: list[Result]) -> None:
