@@ -6,6 +6,7 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from math import inf
 
 from mailproxy import log, metrics
 from mailproxy.errors import StorageUnavailable
@@ -34,7 +35,7 @@ _log = log.get(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Sending:
-    """What the accounts of a process share."""
+    """What the accounts of a process share. Unasked they look for work every `look_every` seconds, or never."""
 
     store: Store
     epoch: Epoch
@@ -46,6 +47,7 @@ class Sending:
     connections: int
     claim_size: int
     idle_after: Seconds
+    look_every: Seconds
     foreign_grace: Seconds
 
 
@@ -85,17 +87,20 @@ class AccountSender:
     async def run(self) -> None:
         """Claim and send until idle or told to stop; raises LeaseLost."""
         idle_since = time.monotonic()
+        look_at = idle_since
         try:
             while not self.stopping:
+                asked = self._woken.is_set()
                 self._woken.clear()
                 if self._ready and time.monotonic() - self._settled_at > OLDEST_READY:
                     self._give_back(self._ready)
-                wait = await self._claim_some()
+                if asked or time.monotonic() >= look_at:
+                    look_at = time.monotonic() + await self._claim_some()
                 if self._ready or self._running or self._recover_again:
                     idle_since = time.monotonic()
                 elif time.monotonic() - idle_since >= self._sending.idle_after:
                     return
-                await self._sleep(wait)
+                await self._sleep(look_at - time.monotonic())
         finally:
             await self._pool.close()
 
@@ -112,14 +117,14 @@ class AccountSender:
 
     # -- step 1
 
-    async def _claim_some(self) -> Seconds | None:
-        """Claim up to what the connections can take soon; returns how long there is nothing to do."""
+    async def _claim_some(self) -> Seconds:
+        """Claim up to what the connections can take soon; returns how long there is nothing to do unless woken."""
         try:
             if self._recover_again:
                 await self._recover()
             wanted = self._room()
             if wanted <= 0:
-                return None
+                return LOOK_AGAIN
             claim = await self._sending.store.queue.claim(
                 self._account.pk, self._slot, epoch=self._sending.epoch, limit=wanted
             )
@@ -127,7 +132,12 @@ class AccountSender:
         except StorageUnavailable as e:
             _log.warning("cannot_claim", account=self._account.id, error=e.detail)
             return DATABASE_PAUSE
-        return 0.0 if len(claim.messages) == wanted else claim.wait
+        if len(claim.messages) == wanted:
+            return 0.0
+        if self._recover_again:
+            return LOOK_AGAIN
+        every = self._sending.look_every
+        return every if claim.wait is None or every == inf else min(claim.wait, every)
 
     def _room(self) -> int:
         """Free connections or half a second's work, whichever is more (DESIGN §7)."""
@@ -277,9 +287,9 @@ class AccountSender:
     def _rules_of(self, account: Account) -> Rules:
         return Rules(self._sending.retry.for_account(account), account.on_unknown_outcome)
 
-    async def _sleep(self, wait: Seconds | None) -> None:
-        longest = LOOK_AGAIN if wait is None else min(max(wait, 0.0), LOOK_AGAIN)
-        if longest == 0.0:
+    async def _sleep(self, wait: Seconds) -> None:
+        longest = min(wait, LOOK_AGAIN)
+        if longest <= 0.0:
             await asyncio.sleep(0)
             return
         try:

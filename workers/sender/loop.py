@@ -9,6 +9,7 @@ import contextlib
 import time
 from collections.abc import Awaitable, Coroutine
 from functools import partial
+from math import inf
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -22,7 +23,7 @@ from sql.open import open_store
 from workers.control import AccountSlot, Assign, Idle, Reaped, Wake
 from workers.frame import TRY_AGAIN, Life, drain
 from workers.sender import recovery
-from workers.sender.account import DATABASE_PAUSE, AccountGone, AccountSender, LeaseLost, Sending
+from workers.sender.account import DATABASE_PAUSE, LOOK_AGAIN, AccountGone, AccountSender, LeaseLost, Sending
 from workers.sender.connect import Timeouts
 from workers.sender.groups import Intents, Settlements
 from workers.sender.handover import Breakpoint, Gate, HandOver, passes
@@ -74,11 +75,18 @@ async def entry(
             connections=settings.sender_connections,
             claim_size=settings.batch_size_per_account,
             idle_after=settings.idle_seconds,
+            look_every=_look_every(settings),
             foreign_grace=recovery.FOREIGN_GRACE_LEASES * settings.lease_seconds,
         )
         return await Sender(life, sending, gate, book).run()
     finally:
         await store.aclose()
+
+
+def _look_every(settings: Settings) -> Seconds:
+    if settings.test_mode:
+        return inf
+    return LOOK_AGAIN if settings.dispatch_on_arrival else settings.send_loop_interval
 
 
 def _open_journal(directory: Path, epoch: Epoch) -> Journal:

@@ -1,0 +1,34 @@
+"""When a sender that has nothing to do looks for work again by itself."""
+
+import asyncio
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from mailproxy.config import Settings
+from mailproxy.model import State
+from sql.store import SqlStore
+from tests.sender.world import make_world
+from tests.support.smtp import Sink
+from workers.control import Wake
+from workers.sender.account import LOOK_AGAIN
+
+LATER = {"dispatch_on_arrival": False, "send_loop_interval": 4 * LOOK_AGAIN}
+
+
+@pytest.mark.parametrize("unasked", [{"test_mode": True}, LATER], ids=["never", "later"])
+async def test_work_waits_until_somebody_asks_for_it(
+    unasked: dict[str, object], store: SqlStore, settings: Settings, tmp_path: Path
+) -> None:
+    async with Sink(tmp_path / "sink.log") as sink:
+        world = await make_world(store, settings, sink.port)
+        world = replace(world, settings=settings.model_copy(update=unasked))
+        await world.post()
+        async with world.sender() as life:
+            await world.all_in(State.SENT)
+            (late,) = await world.post()
+            await asyncio.sleep(1.5 * LOOK_AGAIN)  # nothing tells that nothing happens
+            assert (await world.states())[late] is State.PENDING
+            life.inbox.put_nowait(Wake(((world.account, 0),)))
+            await world.all_in(State.SENT, seconds=LOOK_AGAIN)
