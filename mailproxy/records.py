@@ -359,7 +359,7 @@ class EventView:
 
 @dataclass(frozen=True, slots=True)
 class MessageFilter:
-    """Newest last; `after` is the id of the last message of the previous page."""
+    """`newest_first` turns the order of the list round, which else begins with the oldest."""
 
     active_only: bool = False
     state: State | None = None
@@ -369,6 +369,7 @@ class MessageFilter:
     until: Instant | None = None
     text: str | None = None
     include_payload: bool = True
+    newest_first: bool = False
 
 
 @dataclass(frozen=True, slots=True)

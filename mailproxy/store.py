@@ -165,9 +165,14 @@ class Directory(Protocol):
 
     async def messages(
         self, tenant: TenantPk | None, wanted: MessageFilter, *, after: MessageId | None, limit: int
-    ) -> list[MessageView]: ...
+    ) -> list[MessageView]:
+        """`after` is the id of the last message of the previous page."""
+
     async def message(self, tenant: TenantPk | None, client_id: str) -> MessageView | None: ...
     async def events(self, tenant: TenantPk, client_id: str) -> list[EventView] | None: ...
+    async def history(self, messages: Sequence[MessageId]) -> dict[MessageId, list[EventView]]:
+        """The events of those of the messages that have any."""
+
     async def delete_messages(self, tenant: TenantPk, client_ids: Sequence[str]) -> Deleted: ...
     async def cancel(self, tenant: TenantPk, client_id: str) -> State | None:
         """CANCELLED when it worked, else the state it is in; None when there is no such message."""

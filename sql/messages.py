@@ -1,15 +1,17 @@
 """Messages as they are shown, and what is done to them from outside: delete, cancel, clean up, expire."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from mailproxy.model import EventDetail, EventType, MessageId, Seconds, State, Status, TenantPk
+from mailproxy.model import MessageId, Seconds, State, Status, TenantPk
 from mailproxy.records import Deleted, EventView, MessageFilter, MessageView
 from sql import rows
 from sql.engine import Work, one
 from sql.queries import Step
 from sql.suspensions import SqlSuspensions
 
+PAST_ALL = MessageId(1 << 62)
+WIDEST = 5000
 STORED = {State[status.name]: status for status in Status if status is not Status.QUEUED}
 
 
@@ -20,47 +22,30 @@ class SqlMessages(SqlSuspensions):
     async def messages(
         self, tenant: TenantPk | None, wanted: MessageFilter, *, after: MessageId | None, limit: int
     ) -> list[MessageView]:
-        status = None if wanted.state is None else STORED.get(wanted.state, Status.QUEUED)
+        params = _filters(wanted) | {"tenant": tenant}
+        if wanted.newest_first:
+            return await self.engine.read(lambda: _newest(params, after or PAST_ALL, limit))
         found = await self.engine.read(
-            lambda: one(
-                "messages",
-                tenant=tenant,
-                after=after or 0,
-                client_id=None,
-                active_only=wanted.active_only,
-                status=None if status is None else int(status),
-                queue_state=str(wanted.state) if status is Status.QUEUED else None,
-                account_id=wanted.account_id,
-                batch_code=wanted.batch_code,
-                since=wanted.since,
-                until=wanted.until,
-                text=None if wanted.text is None else f"%{rows.like(wanted.text)}%",
-                payload=wanted.include_payload,
-                limit=limit,
-            )
+            lambda: one("messages", **params, after=after or 0, before=PAST_ALL, limit=limit)
         )
         return [rows.message_view(row) for row in found]
 
     async def message(self, tenant: TenantPk | None, client_id: str) -> MessageView | None:
-        nothing = dict.fromkeys(
-            ("status", "queue_state", "account_id", "batch_code", "since", "until", "text"), None
-        )
+        one_only = _filters(MessageFilter()) | {"client_id": client_id}
         found = await self.engine.read(
-            lambda: one(
-                "messages",
-                tenant=tenant,
-                after=0,
-                client_id=client_id,
-                active_only=False,
-                payload=True,
-                limit=1,
-                **nothing,
-            )
+            lambda: one("messages", **one_only, tenant=tenant, after=0, before=PAST_ALL, limit=1)
         )
         return rows.message_view(found[0]) if found else None
 
     async def events(self, tenant: TenantPk, client_id: str) -> list[EventView] | None:
         return await self.engine.read(lambda: _events(tenant, client_id))
+
+    async def history(self, messages: Sequence[MessageId]) -> dict[MessageId, list[EventView]]:
+        found = await self.engine.read(lambda: one("history", ids=list(messages)))
+        events: dict[MessageId, list[EventView]] = {}
+        for message, *row in found:
+            events.setdefault(MessageId(message), []).append(rows.event_view(tuple(row)))
+        return events
 
     async def delete_messages(self, tenant: TenantPk, client_ids: Sequence[str]) -> Deleted:
         found = await self.engine.write(
@@ -89,15 +74,49 @@ class SqlMessages(SqlSuspensions):
         return len(await self.engine.write(lambda: one("expire", limit=limit, fallback=self.fallback)))
 
 
+def _filters(wanted: MessageFilter) -> dict[str, object]:
+    """The parameters of the query `messages` but for the tenant and the page."""
+    status = None if wanted.state is None else STORED.get(wanted.state, Status.QUEUED)
+    return {
+        "client_id": None,
+        "active_only": wanted.active_only,
+        "status": None if status is None else int(status),
+        "queue_state": str(wanted.state) if status is Status.QUEUED else None,
+        "account_id": wanted.account_id,
+        "batch_code": wanted.batch_code,
+        "since": wanted.since,
+        "until": wanted.until,
+        "text": None if wanted.text is None else f"%{rows.like(wanted.text)}%",
+        "payload": wanted.include_payload,
+    }
+
+
+def _newest(params: Mapping[str, object], before: MessageId, limit: int) -> Work[list[MessageView]]:
+    """Backwards by windows that grow while a filter leaves little of them: each is read along the index."""
+    views: list[MessageView] = []
+    size = limit
+    while len(views) < limit:
+        ((window,),) = yield (
+            Step("message_window", {"tenant": params["tenant"], "before": before, "size": size}),
+        )
+        first, count = window
+        if count:
+            (found,) = yield (
+                Step("messages", {**params, "after": first - 1, "before": before, "limit": count}),
+            )
+            views += [rows.message_view(row) for row in reversed(found)]
+        if count < size:
+            break
+        before, size = first, min(4 * size, WIDEST)
+    return views[:limit]
+
+
 def _events(tenant: TenantPk, client_id: str) -> Work[list[EventView] | None]:
     whose = {"tenant": tenant, "client_id": client_id}
     (known, found) = yield (Step("message_known", whose), Step("events", whose))
     if not known:
         return None
-    return [
-        EventView(event_id, EventType(kind), at, EventDetail.from_json(detail), bool(reported))
-        for event_id, kind, at, detail, reported in found
-    ]
+    return [rows.event_view(row) for row in found]
 
 
 def _cancel(tenant: TenantPk, client_id: str, fallback: bool) -> Work[State | None]:

@@ -10,6 +10,7 @@ from mailproxy.model import (
     AccountCondition,
     AccountPk,
     EventDetail,
+    EventType,
     MessageId,
     OnUnknownOutcome,
     Priority,
@@ -21,6 +22,7 @@ from mailproxy.records import (
     AccountView,
     Claimed,
     ClientAuth,
+    EventView,
     Finish,
     InDoubt,
     MessageView,
@@ -297,6 +299,11 @@ def message_view(row: Row) -> MessageView:
         payload=payload,
         refused=tuple(r for r in recipients(settled) if not r.accepted),
     )
+
+
+def event_view(row: Row) -> EventView:
+    event_id, kind, at, detail, reported = row
+    return EventView(event_id, EventType(kind), at, EventDetail.from_json(detail), bool(reported))
 
 
 def _state(status: Status, phase: int | None, due: float | None, now: float, held: bool) -> State:

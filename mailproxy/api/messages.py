@@ -1,7 +1,5 @@
 """Messages as they are listed, looked at, cancelled and deleted."""
 
-from typing import Any
-
 from mailproxy import shapes
 from mailproxy.api import paging, refusals
 from mailproxy.api.answers import Answer
@@ -11,23 +9,21 @@ from mailproxy.api.wire import MessagesQuery, TenantQuery
 from mailproxy.model import MessageId, State, TenantPk
 from mailproxy.records import MessageFilter
 
-_HISTORY_PAGE = 100
-
 
 async def listing(call: Call, query: MessagesQuery) -> Answer:
     tenant = await call.tenant(query.tenant_id)
     if tenant is None:
         return {"ok": True, "messages": []}
-    limit = min(query.limit, _HISTORY_PAGE) if query.include_history else query.limit
     found = await call.store.directory.messages(
-        tenant, _filter(query), after=_position(query.cursor), limit=limit + 1
+        tenant, _filter(query), after=_position(query.cursor), limit=query.limit + 1
     )
-    shown, more = paging.page(found, limit, lambda view: str(view.id))
+    shown, more = paging.page(found, query.limit, lambda view: str(view.id))
     instance = await call.services.instance.bits()
     records = [shapes.message(view, instance) for view in shown]
     if query.include_history:
-        for record in records:
-            record["history"] = await _history(call, tenant, record["id"])
+        events = await call.store.directory.history([view.id for view in shown])
+        for record, view in zip(records, shown, strict=True):
+            record["history"] = [shapes.event(event) for event in events.get(view.id, ())]
     return {"ok": True, "messages": records, **more}
 
 
@@ -87,7 +83,3 @@ def _position(cursor: str | None) -> MessageId | None:
     if not position.isascii() or not position.isdigit() or len(position) > 18:
         raise paging.invalid_cursor()
     return MessageId(int(position))
-
-
-async def _history(call: Call, tenant: TenantPk, client_id: str) -> list[dict[str, Any]]:
-    return [shapes.event(event) for event in await call.store.directory.events(tenant, client_id) or ()]

@@ -49,8 +49,10 @@ def messages() -> None:
 def list_messages(
     place: Place, account: str | None, status: str, limit: int, unlimited: bool, as_json: bool
 ) -> None:
-    """List messages, oldest first."""
-    wanted = MessageFilter(account_id=account, state=None if status == "all" else State(status))
+    """List the newest messages; with --all every one, the oldest first."""
+    wanted = MessageFilter(
+        account_id=account, state=None if status == "all" else State(status), newest_first=not unlimited
+    )
     most = None if unlimited else limit
 
     async def work(store: Store, tenant: Tenant) -> bool:

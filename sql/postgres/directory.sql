@@ -173,7 +173,7 @@ SELECT m.id, m.client_id, t.id, a.id, m.status, m.priority, m.batch_code, m.erro
         FROM recipient_state r WHERE r.message_id = m.id), extract(epoch FROM now())::float8
 FROM message m JOIN tenant t ON t.pk = m.tenant_pk
 LEFT JOIN account a ON a.pk = m.account_pk LEFT JOIN q ON q.id = m.id LEFT JOIN account_state st ON st.account_pk = q.account_pk
-WHERE (%(tenant)s::bigint IS NULL OR m.tenant_pk = %(tenant)s) AND m.id > %(after)s
+WHERE (%(tenant)s::bigint IS NULL OR m.tenant_pk = %(tenant)s) AND m.id > %(after)s AND m.id < %(before)s
   AND (%(client_id)s::text IS NULL OR m.client_id = %(client_id)s)
   AND (NOT %(active_only)s OR m.status = 0)
   AND (%(status)s::int IS NULL OR m.status = %(status)s)
@@ -191,10 +191,20 @@ WHERE (%(tenant)s::bigint IS NULL OR m.tenant_pk = %(tenant)s) AND m.id > %(afte
       ELSE 'pending' END)
 ORDER BY m.id LIMIT %(limit)s;
 
+-- name: message_window
+-- Where the `size` youngest messages before one of them begin.
+SELECT min(id), count(*) FROM (
+    SELECT m.id FROM message m WHERE (%(tenant)s::bigint IS NULL OR m.tenant_pk = %(tenant)s) AND m.id < %(before)s
+    ORDER BY m.id DESC LIMIT %(size)s) w;
+
 -- name: events
 SELECT e.id, e.kind, extract(epoch FROM e.at)::float8, e.detail, NOT EXISTS (SELECT FROM outbox o WHERE o.event_id = e.id)
 FROM message m JOIN event e ON e.message_id = m.id
 WHERE m.tenant_pk = %(tenant)s AND m.client_id = %(client_id)s ORDER BY e.id;
+
+-- name: history
+SELECT e.message_id, e.id, e.kind, extract(epoch FROM e.at)::float8, e.detail, NOT EXISTS (SELECT FROM outbox o WHERE o.event_id = e.id)
+FROM event e WHERE e.message_id = ANY(%(ids)s) ORDER BY e.id;
 
 -- name: message_known
 SELECT m.id, m.status, q.phase FROM message m LEFT JOIN q ON q.id = m.id

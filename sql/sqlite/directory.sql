@@ -154,7 +154,7 @@ SELECT m.id, m.client_id, t.id, a.id, m.status, m.priority, m.batch_code, m.erro
         FROM recipient_state r WHERE r.message_id = m.id HAVING count(*) > 0), :now
 FROM message m JOIN tenant t ON t.pk = m.tenant_pk
 LEFT JOIN account a ON a.pk = m.account_pk LEFT JOIN q ON q.id = m.id LEFT JOIN account_state st ON st.account_pk = q.account_pk
-WHERE (:tenant IS NULL OR m.tenant_pk = :tenant) AND m.id > :after
+WHERE (:tenant IS NULL OR m.tenant_pk = :tenant) AND m.id > :after AND m.id < :before
   AND (:client_id IS NULL OR m.client_id = :client_id)
   AND (NOT :active_only OR m.status = 0)
   AND (:status IS NULL OR m.status = :status)
@@ -172,10 +172,20 @@ WHERE (:tenant IS NULL OR m.tenant_pk = :tenant) AND m.id > :after
       ELSE 'pending' END)
 ORDER BY m.id LIMIT :limit;
 
+-- name: message_window
+-- Where the `size` youngest messages before one of them begin.
+SELECT min(id), count(*) FROM (
+    SELECT m.id FROM message m WHERE (:tenant IS NULL OR m.tenant_pk = :tenant) AND m.id < :before
+    ORDER BY m.id DESC LIMIT :size) w;
+
 -- name: events
 SELECT e.id, e.kind, e.at, e.detail, NOT EXISTS (SELECT 1 FROM outbox o WHERE o.event_id = e.id)
 FROM message m JOIN event e ON e.message_id = m.id
 WHERE m.tenant_pk = :tenant AND m.client_id = :client_id ORDER BY e.id;
+
+-- name: history
+SELECT e.message_id, e.id, e.kind, e.at, e.detail, NOT EXISTS (SELECT 1 FROM outbox o WHERE o.event_id = e.id)
+FROM event e WHERE e.message_id IN (SELECT value FROM json_each(:ids)) ORDER BY e.id;
 
 -- name: message_known
 SELECT m.id, m.status, q.phase FROM message m LEFT JOIN q ON q.id = m.id

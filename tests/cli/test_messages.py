@@ -17,8 +17,8 @@ def five(acme: CommandLine) -> CommandLine:
 def test_messages_are_listed(five: CommandLine) -> None:
     table = five.ok(*LIST).splitlines()
     assert table[0].split() == ["ID", "Account", "Status", "Subject", "Created"]
-    assert table[1].split()[:4] == ["m0", "main", "pending", "Hello"]
-    assert [one["id"] for one in five.json(*LIST)] == ["m0", "m1", "m2", "m3", "m4"]
+    assert table[1].split()[:4] == ["m4", "other", "pending", "Hello"]
+    assert [one["id"] for one in five.json(*LIST)] == ["m4", "m3", "m2", "m1", "m0"]
 
 
 def test_lists_are_narrowed_by_account_and_status(five: CommandLine) -> None:
@@ -27,12 +27,12 @@ def test_lists_are_narrowed_by_account_and_status(five: CommandLine) -> None:
     assert len(five.json(*LIST, "-s", "pending")) == 5
 
 
-def test_a_limit_says_that_there_are_more(five: CommandLine) -> None:
+def test_a_limit_shows_the_newest_and_says_that_there_are_more(five: CommandLine) -> None:
     result = five(*LIST, "-l", 2)
     assert len(result.stdout.splitlines()) == 3
     assert "more than 2" in result.stderr
     assert five(*LIST, "-l", 5).stderr == ""
-    assert len(five.json(*LIST, "-l", 2)) == 2
+    assert [one["id"] for one in five.json(*LIST, "-l", 2)] == ["m4", "m3"]
     assert len(five.json(*LIST, "-l", 2, "--all")) == 5
 
 
@@ -41,7 +41,7 @@ def test_pages_follow_one_another_without_a_gap(acme: CommandLine, monkeypatch: 
     for number in range(5):
         acme.ok("first", "acme", "send", "-", "--id", f"m{number}", input=HELLO)
     assert [one["id"] for one in acme.json(*LIST, "--all")] == ["m0", "m1", "m2", "m3", "m4"]
-    assert [line.split()[0] for line in acme.ok(*LIST).splitlines()] == ["ID", "m0", "m1", "m2", "m3", "m4"]
+    assert [line.split()[0] for line in acme.ok(*LIST).splitlines()] == ["ID", "m4", "m3", "m2", "m1", "m0"]
 
 
 def test_a_message_is_shown_with_its_events(five: CommandLine) -> None:

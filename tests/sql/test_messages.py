@@ -1,5 +1,7 @@
 """Messages as they are listed, and what is done to them from outside."""
 
+from typing import Any
+
 from mailproxy.model import EventType, MessageId, State
 from mailproxy.records import CallSettled, Deleted, MessageFilter, MessageView
 from tests.sql.conftest import Sql, World, failed, sent, unknown
@@ -63,6 +65,41 @@ async def test_pages_follow_each_other_without_gap_or_repeat(world: World) -> No
         seen += page
         after = page[-1].id
     assert [view.client_id for view in seen] == [f"m{i}" for i in range(25)]
+
+
+async def test_the_newest_come_first_when_asked_for_however_few_of_them_pass(world: World) -> None:
+    await world.post(*(f"m{i}" for i in range(30)), batch_code="old")
+    await world.post(*(f"n{i}" for i in range(30)), batch_code="new")
+
+    async def pages(limit: int, **filters: Any) -> list[list[str]]:
+        wanted = MessageFilter(newest_first=True, **filters)
+        found: list[list[str]] = []
+        after: MessageId | None = None
+        while page := await world.store.directory.messages(world.tenant, wanted, after=after, limit=limit):
+            found.append([view.client_id for view in page])
+            after = page[-1].id
+        return found
+
+    assert await pages(40) == [
+        [f"n{i}" for i in range(29, -1, -1)] + [f"m{i}" for i in range(29, 19, -1)],
+        [f"m{i}" for i in range(19, -1, -1)],
+    ]
+    assert (await pages(3, batch_code="old"))[0] == ["m29", "m28", "m27"]
+    assert [id_ for page in await pages(7, text="m1") for id_ in page] == [
+        *(f"m{i}" for i in range(19, 9, -1)),
+        "m1",
+    ]
+    assert await pages(5, batch_code="none") == []
+
+
+async def test_the_history_of_several_messages_is_one_answer(world: World) -> None:
+    ids = await world.post("a", "b", "c")
+    await world.store.directory.cancel(world.tenant, "a")
+    await world.store.directory.cancel(world.tenant, "c")
+    found = await world.store.directory.history(ids)
+    assert set(found) == {ids[0], ids[2]}
+    assert found[ids[0]] == await world.store.directory.events(world.tenant, "a")
+    assert await world.store.directory.history([]) == {}
 
 
 async def test_filters_narrow_the_list(world: World) -> None:
