@@ -16,6 +16,7 @@ from mailproxy.errors import ConfigurationError, StorageUnavailable
 from mailproxy.model import Instant, Seconds
 from sql.engine import Work
 from sql.queries import Query, Row, Step
+from sql.sqlite.place import require_local
 from sql.sqlite.turn import Turn
 
 T = TypeVar("T")
@@ -36,9 +37,13 @@ _PRAGMAS = (
 def connect(
     path: Path, *, read_only: bool = False, busy_timeout: Seconds = BUSY_TIMEOUT
 ) -> sqlite3.Connection:
-    """A connection with our pragmas; ConfigurationError when the file is no database or SQLite is too old."""
+    """A connection with our pragmas.
+
+    Raises ConfigurationError when the file is no database or on a network, or SQLite too old.
+    """
     if sqlite3.sqlite_version_info < (3, 37):
         raise ConfigurationError(f"SQLite {sqlite3.sqlite_version} is too old: 3.37 or newer is needed")
+    require_local(path)
     try:
         connection = sqlite3.connect(
             path,

@@ -1,0 +1,50 @@
+"""Where an SQLite file must not be: WAL needs shared memory, and a network file system has none."""
+
+from pathlib import Path, PurePath
+
+from mailproxy.errors import ConfigurationError
+
+NETWORK = frozenset(
+    [
+        "afs",
+        "ceph",
+        "cifs",
+        "fuse.ceph",
+        "fuse.glusterfs",
+        "fuse.s3fs",
+        "fuse.sshfs",
+        "glusterfs",
+        "lustre",
+        "ncpfs",
+        "nfs",
+        "nfs4",
+        "smb3",
+        "smbfs",
+    ]
+)
+MOUNTS = Path("/proc/self/mountinfo")
+
+
+def file_system(path: PurePath, mounts: str) -> str | None:
+    """The type of the file system an absolute path is on, by the text of Linux's mountinfo (proc(5))."""
+    found: tuple[int, str] | None = None
+    for line in mounts.splitlines():
+        before, _, after = line.partition(" - ")
+        point = PurePath(before.split()[4].replace("\\040", " "))
+        depth = len(point.parts)
+        if path.is_relative_to(point) and (found is None or depth >= found[0]):
+            found = depth, after.split()[0]
+    return found and found[1]
+
+
+def require_local(database: Path) -> None:
+    """Raises ConfigurationError for a database on a network file system; says nothing where that cannot be told."""
+    try:
+        mounts = MOUNTS.read_text()
+    except OSError:
+        return
+    kind = file_system(database.resolve(), mounts)
+    if kind in NETWORK:
+        raise ConfigurationError(
+            f"{database} is on a network file system ({kind}), where SQLite loses data: use a local disk or PostgreSQL"
+        )
