@@ -1,5 +1,6 @@
 """The queue: enqueue, claim, intend, settle, recover. Each method is one unit of work, one commit."""
 
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -30,6 +31,9 @@ from mailproxy.records import (
 from sql import rows
 from sql.engine import Engine, Work, one
 from sql.queries import Row, Step
+
+# The windows hold if a dot follows the clock they were read by within SLACK; the commit takes some of that.
+FRESH: Seconds = limits.SLACK / 2
 
 REPLACEABLE = {Status.QUEUED, Status.ERROR, Status.CANCELLED, Status.EXPIRED}
 
@@ -84,7 +88,10 @@ class SqlQueue:
     async def intend(
         self, epoch: Epoch, messages: Sequence[MessageId], *, limited: bool = False
     ) -> frozenset[MessageId]:
-        return await self.engine.write(lambda: _intend(epoch, list(messages), limited))
+        begun = time.monotonic()
+        granted = await self.engine.write(lambda: _intend(epoch, list(messages), limited))
+        late = limited and time.monotonic() - begun > FRESH
+        return frozenset() if late else granted
 
     async def settle(
         self, epoch: Epoch, finishes: Sequence[Finish], releases: Sequence[Release] = ()

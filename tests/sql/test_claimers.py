@@ -62,15 +62,15 @@ async def test_no_window_of_any_width_is_ever_exceeded(
     world: World, environ: dict[str, str], sql: Sql, kind: int
 ) -> None:
     accounts = [world.account, await world.add_account("second")]
-    widths = {"brief": (0.25, 4, 16), "long": (0.5, 6, 40)}
+    widths = {"brief": (0.25, 4, 16), "long": (0.5, 6, 30)}
     scope = world.account if kind == ACCOUNT else world.tenant
     for name, (slot_s, slots, limit) in widths.items():
         sql("INSERT INTO rate_limit VALUES (?, ?, ?, ?, ?, ?)", kind, scope, name, slot_s, slots, limit)
     limited = accounts if kind == TENANT else accounts[:1]
     for account in limited:
-        await world.post(*(f"m{account}-{i}" for i in range(60 // len(limited))), account_pk=account)
+        await world.post(*(f"m{account}-{i}" for i in range(40 // len(limited))), account_pk=account)
     found = await drained(claimers(environ, accounts, pause=0.4))
     moments = [at for log in found for _, at in log]
-    assert len(moments) == (await world.store.fleet.totals()).sent == 60
+    assert len(moments) == (await world.store.fleet.totals()).sent == 40
     for slot_s, slots, limit in widths.values():
         assert limit // 2 < most_in_a_window(moments, slot_s * slots) <= limit

@@ -24,10 +24,11 @@ from sql.open import CONNECTIONS, assemble, open_store
 from sql.postgres.engine import PostgresEngine
 from sql.postgres.wakeups import PostgresWakeups
 from sql.queries import Query, Step
+from sql.queue import FRESH
 from sql.sqlite.engine import SqliteEngine
 from sql.sqlite.wakeups import SqliteWakeups
 from sql.store import SqlStore
-from tests.sql.conftest import World, run_sql
+from tests.sql.conftest import World, back, run_sql
 from tests.support.faultproxy import FaultProxy
 
 postgres_only = pytest.mark.parametrize("dialect", ["postgres"], indirect=True)
@@ -131,6 +132,39 @@ async def test_a_read_sees_one_moment(world: World) -> None:
         assert before == after
         await posting
         await world.store.directory.delete_messages(world.tenant, ["b"])
+
+
+async def test_an_intent_that_was_long_in_coming_allows_no_dot_under_a_limit(
+    world: World, settings: Settings
+) -> None:
+    await world.post("a", "b")
+    sender = await world.sender()
+    a, b = await sender.claim()
+    for message, limited in ((a, False), (b, True)):
+        with stalled(settings) as let_go:
+            asking = asyncio.create_task(sender.intend(message, limited=limited))
+            await asyncio.wait([asking], timeout=FRESH * 1.2)
+            assert not asking.done()
+            let_go()
+            assert await asking == (frozenset() if limited else {message.id})
+    assert await world.state("b") is State.SENDING
+    await sender.settle(back(b, refund=True))
+    assert await world.state("b") is State.PENDING
+
+
+@contextmanager
+def stalled(settings: Settings) -> Iterator[Callable[[], object]]:
+    """Nothing that intends goes on until the function this yields is called."""
+    path = settings.database.path
+    if path is None:
+        with psycopg.connect(settings.database.url) as postgres:
+            postgres.execute("SELECT pg_advisory_xact_lock(7236833)")
+            yield postgres.rollback
+    else:
+        sqlite = sqlite3.connect(path, isolation_level=None)
+        sqlite.execute("BEGIN IMMEDIATE")
+        yield lambda: sqlite.execute("ROLLBACK")
+        sqlite.close()
 
 
 # -- SQLite
