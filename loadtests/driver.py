@@ -44,15 +44,17 @@ class Posted:
 
 
 class Driver:
-    """Posts to the service as its tenant's admin."""
+    """Posts to the service with its tenant's key."""
 
     def __init__(self, service: Service) -> None:
         self._service = service
+        self._key = ""
 
     async def set_up(self, smtp_port: int, tenant_url: str) -> None:
         """A tenant with one account."""
         async with self._service.client() as client:
-            await client.call("POST", "/tenant", {"id": TENANT, "client_base_url": tenant_url})
+            made = await client.call("POST", "/tenant", {"id": TENANT, "client_base_url": tenant_url})
+            self._key = made["api_key"]
             await client.call(
                 "POST",
                 "/account",
@@ -77,14 +79,13 @@ class Driver:
 
     async def post(self, wanted: Sequence[str], *, batch: int, connections: int) -> Posted:
         """All messages, `batch` a request, each connection sending its next when it has its answer."""
-        plain = self._service.client()
+        plain = self._service.client(self._key)
         requests = iter(
             [
                 plain.request(
                     "POST",
                     "/commands/add-messages",
                     {
-                        "tenant_id": TENANT,
                         "messages": [message(one) for one in wanted[start : start + batch]],
                     },
                 )
@@ -93,7 +94,7 @@ class Driver:
         )
         seconds: list[Seconds] = []
         async with asyncio.TaskGroup() as group:
-            clients = [self._service.client() for _ in range(connections)]
+            clients = [self._service.client(self._key) for _ in range(connections)]
             for client in clients:
                 await client.__aenter__()
             started = time.time()
@@ -106,11 +107,9 @@ class Driver:
     ) -> dict[str, tuple[float, Seconds]]:
         """One request after the other on an idle service: when each was sent, and how long its answer took."""
         sent = {}
-        async with self._service.client() as client:
+        async with self._service.client(self._key) as client:
             for one in wanted:
-                request = client.request(
-                    "POST", "/commands/add-messages", {"tenant_id": TENANT, "messages": [message(one)]}
-                )
+                request = client.request("POST", "/commands/add-messages", {"messages": [message(one)]})
                 begun, clock = time.time(), time.perf_counter()
                 check(await client.send(request))
                 sent[one] = (begun, time.perf_counter() - clock)

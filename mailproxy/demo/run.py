@@ -99,25 +99,18 @@ async def _demo(folder: Path, database_url: str | None, count: int, view: View) 
 
 async def _mail(service: Service, far: _FarEnd, sent: Mailing, view: View) -> Instant:
     """Post everything, then watch until it has all arrived or patience ends; returns when posting began."""
-    async with service.client() as client:
+    async with service.client() as admin:
         tenant = {"id": TENANT, "name": "The demo's tenant", "client_base_url": far.tenant.url}
-        await client.call("POST", "/tenant", tenant)
+        key = (await admin.call("POST", "/tenant", tenant))["api_key"]
+    async with service.client(key) as client:
         for name, sink in ((letters.STEADY, far.steady), (letters.UNSTEADY, far.unsteady)):
-            account = {
-                "id": name,
-                "tenant_id": TENANT,
-                "host": sink.host,
-                "port": sink.port,
-                "use_tls": False,
-            }
+            account = {"id": name, "host": sink.host, "port": sink.port, "use_tls": False}
             await client.call("POST", "/account", account | {"retry_delays": [RETRY_AFTER]})
         started = time.time()
         with view.bars(len(sent.messages)) as bars:
             posted = 0
             for messages in sent.calls():
-                await client.call(
-                    "POST", "/commands/add-messages", {"tenant_id": TENANT, "messages": messages}
-                )
+                await client.call("POST", "/commands/add-messages", {"messages": messages})
                 posted += len(messages)
                 bars.show(posted, 0, 0)
             deadline = time.monotonic() + PATIENCE + posted / SLOWEST_RATE

@@ -82,8 +82,9 @@ class Service:
     ) -> None:
         await self._stop()
 
-    def client(self) -> Client:
-        return Client(self.url, self.token)
+    def client(self, token: str | None = None) -> Client:
+        """For the admin, or for whoever has `token`."""
+        return Client(self.url, token or self.token)
 
     def events(self) -> Iterator[Mapping[str, Any]]:
         """The log so far; lines that are not JSON are left out."""
