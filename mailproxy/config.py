@@ -141,6 +141,10 @@ def _api_workers(values: Mapping[str, object]) -> int:
     return 1 if _database(values).kind == "sqlite" else os.cpu_count() or 1
 
 
+def _log_level(values: Mapping[str, object]) -> Literal["DEBUG", "INFO"]:
+    return "DEBUG" if values["debug"] else "INFO"
+
+
 def _state_dir(values: Mapping[str, object]) -> Path:
     """Beside an SQLite file, else below the user's state directory; two databases never share one."""
     database = _database(values)
@@ -234,12 +238,12 @@ class Settings(BaseModel):
     state_dir: Path = Field(default_factory=_state_dir)
     node_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")] | None = None
 
+    debug: bool = False
     log_level: Annotated[
         Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], BeforeValidator(_level)
-    ] = "INFO"
+    ] = Field(default_factory=_log_level)
     log_format: Annotated[Literal["json", "console"], BeforeValidator(_log_format)] | None = None
     log_delivery_activity: bool = False
-    debug: bool = False
 
     max_body_mb: Count = 64
     max_batch: Count = 1000

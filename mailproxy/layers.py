@@ -12,7 +12,7 @@ _SYNONYMS = {
     "MAIL_PROXY_DB_PATH": "GMP_DB_PATH",
     "GMP_BOUNCE_IMAP_SSL": "GMP_BOUNCE_SSL",
 }
-_READ_BY_THE_COMMAND_LINE = frozenset({"GMP_URL", "GMP_INSTANCE", "GMP_TENANT"})
+_READ_BY_THE_COMMAND_LINE = frozenset({"GMP_HOME", "GMP_URL", "GMP_INSTANCE", "GMP_TENANT"})
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,7 +43,8 @@ _ESCAPES = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))} |
     0x2029: "\\u2029",
 }
 _ESCAPES_IN_TRACEBACKS = {code: text for code, text in _ESCAPES.items() if chr(code) not in "\n\t"}
-_HAVE_OWN_HANDLERS = ("gunicorn.error", "gunicorn.access", "uvicorn", "uvicorn.error", "uvicorn.access")
+_HAVE_OWN_HANDLERS = ("gunicorn.error", "uvicorn", "uvicorn.error")
+_SAY_WHAT_WE_SAY = ("gunicorn.access", "uvicorn.access")
 _MAY_LOG_CREDENTIALS = ("httpx", "httpcore", "aiosmtplib", "procrastinate", "fsspec", "botocore")
 
 _Event = MutableMapping[str, Any]
@@ -131,6 +132,10 @@ def _take_over_stdlib(level: int) -> None:
         logger = logging.getLogger(name)
         logger.handlers.clear()
         logger.propagate = True
+    for name in _SAY_WHAT_WE_SAY:
+        logger = logging.getLogger(name)
+        logger.handlers.clear()
+        logger.propagate = False
     for name in _MAY_LOG_CREDENTIALS:
         logging.getLogger(name).setLevel(logging.WARNING)
 

@@ -5,6 +5,7 @@ import contextlib
 from collections.abc import AsyncIterator
 
 from mailproxy import keyfile, log
+from mailproxy.attendance import attend
 from mailproxy.config import Settings
 from mailproxy.errors import StorageUnavailable
 from mailproxy.model import Seconds
@@ -26,13 +27,15 @@ async def entry(life: Life) -> int | None:
     node = keyfile.node_id(life.settings)
     store = await open_store(life.settings, role=life.role)
     hinted = asyncio.Event()
-    listener = asyncio.create_task(_hints(store, hinted))
+    known = attend(store.fleet, life.owner, node, life.role, every=life.settings.lease_seconds / 3)
+    aside = [asyncio.create_task(part) for part in (_hints(store, hinted), known)]
     try:
         life.ready()
         await _scout(life, store, node, hinted)
     finally:
-        listener.cancel()
-        await asyncio.gather(listener, return_exceptions=True)
+        for task in aside:
+            task.cancel()
+        await asyncio.gather(*aside, return_exceptions=True)
         await store.aclose()
     return None
 

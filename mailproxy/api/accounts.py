@@ -58,7 +58,7 @@ async def reset(call: Call, query: TenantQuery) -> Answer:
     tenant = await call.tenant(query.tenant_id)
     if tenant is None or not await call.store.directory.reset_account(tenant, call.path["id"]):
         raise refusals.missing("Account", call.path["id"])
-    await call.store.wakeups.announce("queue")
+    await call.wake_senders()
     return {"ok": True}
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import secrets
 from contextlib import suppress
 
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -10,6 +11,7 @@ from mailproxy import config, keyfile, log, metrics
 from mailproxy.api import answers
 from mailproxy.api.app import build
 from mailproxy.api.exchange import Exchange
+from mailproxy.attendance import attend
 from mailproxy.config import Settings
 from mailproxy.errors import ConfigurationError, StorageUnavailable
 from mailproxy.model import Seconds
@@ -39,6 +41,7 @@ class Process:
         self._node = node
         self._store: Store | None = None
         self._app: ASGIApp = Exchange(_closed)
+        self._aside: list[asyncio.Task[None]] = []
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -48,21 +51,17 @@ class Process:
 
     async def _live(self, receive: Receive, send: Send) -> None:
         await receive()
-        opening: asyncio.Task[None] | None = None
         try:
             await self._open()
         except StorageUnavailable as problem:
             logger.warning("the database is not available", reason=problem.detail)
-            opening = asyncio.create_task(self._open_later())
+            self._aside.append(asyncio.create_task(self._open_later()))
         except ConfigurationError as problem:
             await send({"type": "lifespan.startup.failed", "message": problem.detail})
             return
         await send({"type": "lifespan.startup.complete"})
         await receive()
-        if opening is not None:
-            opening.cancel()
-            with suppress(asyncio.CancelledError):
-                await opening
+        await self._end_what_is_aside()
         if self._store is not None:
             await self._store.aclose()
         await send({"type": "lifespan.shutdown.complete"})
@@ -70,12 +69,21 @@ class Process:
     async def _open(self) -> None:
         self._store = await open_store(self._settings, role="api")
         self._app = build(self._settings, self._store, node=self._node)
+        owner = f"{self._node}/api.{os.getpid()}#{secrets.token_hex(4)}"
+        beat = self._settings.lease_seconds / 3
+        known = attend(self._store.fleet, owner, self._node, "api", every=beat)
+        self._aside.append(asyncio.create_task(known))
 
     async def _open_later(self) -> None:
         while self._store is None:
             await asyncio.sleep(_RETRY)
             with suppress(StorageUnavailable):
                 await self._open()
+
+    async def _end_what_is_aside(self) -> None:
+        for task in self._aside:
+            task.cancel()
+        await asyncio.gather(*self._aside, return_exceptions=True)
 
 
 async def _closed(scope: Scope, receive: Receive, send: Send) -> None:

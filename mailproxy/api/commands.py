@@ -39,14 +39,14 @@ async def suspend(call: Call, query: BatchQuery) -> Answer:
 async def activate(call: Call, query: BatchQuery) -> Answer:
     if _means_everything(call, query):
         await call.store.directory.activate(None, None)
-        await call.store.wakeups.announce("queue")
+        await call.wake_senders()
         return {"ok": True, "active": True}
     tenant = await call.tenant(query.tenant_id)
     left = None if tenant is None else await call.store.directory.activate(tenant, query.batch_code)
     if left is None:
         text = "tenant not found or cannot activate single batch from full suspension"
         raise Refusal(400, text, "cannot_activate")
-    await call.store.wakeups.announce("queue")
+    await call.wake_senders()
     return _suspensions(call, query, left)
 
 

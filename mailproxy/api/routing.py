@@ -67,6 +67,11 @@ class Call:
     def store(self) -> Store:
         return self.services.store
 
+    async def wake_senders(self) -> None:
+        """A hint that there may be work; in test mode only run-now gives it."""
+        if not self.services.settings.test_mode:
+            await self.store.wakeups.announce("queue")
+
     async def tenant(self, tenant_id: str | None) -> TenantPk | None:
         """The tenant the call is about; None when the admin names one that does not exist.
 

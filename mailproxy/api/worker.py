@@ -44,7 +44,8 @@ class Worker(UvicornWorker):  # type: ignore[misc]  # gunicorn is untyped
         server = Server(config=self.config)
         self._install_sigquit_handler()
         watch = asyncio.create_task(self._leave_when_orphaned(server))
-        await server.serve(sockets=self.sockets)
+        # uvloop closes what it was given, and gunicorn closes its own after that.
+        await server.serve(sockets=[listener.dup() for listener in self.sockets])
         watch.cancel()
         if not server.started:
             sys.exit(Arbiter.WORKER_BOOT_ERROR)

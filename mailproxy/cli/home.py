@@ -5,7 +5,7 @@ import json
 import os
 import shutil
 import tomllib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,7 +52,7 @@ class Instance:
 
     def loader(self, **overrides: object) -> Callable[[], Settings]:
         """Reads the settings, each time anew, as of the environment of this moment."""
-        environ = _environment()
+        environ = dict(os.environ)
         return lambda: config.load(environ, self.config_file, {**self._database(), **overrides})
 
     def remembered(self) -> dict[str, object]:
@@ -131,7 +131,7 @@ def all_instances() -> list[Instance]:
 
 def environment_settings(**overrides: object) -> Settings:
     """The settings of a server without an instance directory."""
-    return config.load(_environment(), None, overrides)
+    return config.load(os.environ, None, overrides)
 
 
 def write_private(path: Path, text: str) -> None:
@@ -145,10 +145,6 @@ def write_private(path: Path, text: str) -> None:
         file.flush()
         os.fsync(file.fileno())
     draft.replace(path)
-
-
-def _environment() -> Mapping[str, str]:
-    return {name: value for name, value in os.environ.items() if name != "GMP_HOME"}
 
 
 def _toml(value: object) -> str:

@@ -11,7 +11,7 @@ from mailproxy import __version__
 from mailproxy.cli import about, accounts, database, demo, instances, messages, send, serve, tenants
 from mailproxy.cli.exits import Exit, Failure, exit_for
 from mailproxy.cli.home import Instance, instance_named
-from mailproxy.cli.names import GLOBAL_WORDS, INSTANCE_WORDS, is_instance_name
+from mailproxy.cli.names import GLOBAL_WORDS, is_instance_name, tenant_named
 from mailproxy.cli.place import Place, required
 from mailproxy.errors import MailproxyError
 
@@ -43,9 +43,7 @@ class InstanceGroup(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         command = super().get_command(ctx, cmd_name)
-        if command is None and cmd_name not in INSTANCE_WORDS and is_instance_name(cmd_name):
-            return tenant_group
-        return command
+        return tenant_group if command is None and tenant_named(cmd_name) else command
 
 
 @click.group(cls=Root, invoke_without_command=True)
@@ -73,6 +71,7 @@ def instance_group(ctx: click.Context) -> None:
 
     \b
     mail-proxy NAME TENANT --help         what can be done for one tenant
+    mail-proxy NAME @info --help          for a tenant named like a command
     """
     ctx.obj = instance_named(str(ctx.info_name))
     if ctx.invoked_subcommand is None:
@@ -86,7 +85,7 @@ def tenant_group(ctx: click.Context) -> None:
     """Manage a tenant's SMTP accounts and messages, send a message, report now."""
     instance = ctx.find_object(Instance)
     assert instance is not None
-    ctx.obj = Place(instance, str(ctx.info_name))
+    ctx.obj = Place(instance, tenant_named(str(ctx.info_name)) or "")
     if ctx.invoked_subcommand is None:
         required(instance)
         click.echo(ctx.get_help())

@@ -24,7 +24,7 @@ INSTANCE_WORDS = frozenset(
     ["info", "stats", "token", "connect", "config", "tenants", "run-now", "explain", "help"]
 )
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
-_ACCOUNT = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+_ID = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
 
 class Name(click.ParamType[str]):
@@ -42,7 +42,7 @@ class Name(click.ParamType[str]):
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
         text = str(value)
         if not self._pattern.fullmatch(text) or text.startswith("-"):
-            allowed = "letters, digits, '_', '-'" + (" and '.'" if self._pattern is _ACCOUNT else "")
+            allowed = "letters, digits, '_', '-'" + (" and '.'" if self._pattern is _ID else "")
             self.fail(f"{text!r} is no name for {self._what}: use 1 to 64 {allowed}.", param, ctx)
         if text in self._reserved:
             self.fail(f"{text!r} is a command, so {self._what} cannot have this name.", param, ctx)
@@ -51,10 +51,17 @@ class Name(click.ParamType[str]):
 
 INSTANCE = Name("an instance")
 NEW_INSTANCE = Name("an instance", reserved=GLOBAL_WORDS)
-TENANT = Name("a tenant")
-NEW_TENANT = Name("a tenant", reserved=INSTANCE_WORDS)
-ACCOUNT = Name("an account", pattern=_ACCOUNT)
+TENANT = Name("a tenant", pattern=_ID)
+NEW_TENANT = Name("a tenant", pattern=_ID, reserved=INSTANCE_WORDS)
+ACCOUNT = Name("an account", pattern=_ID)
 
 
 def is_instance_name(text: str) -> bool:
     return _NAME.fullmatch(text) is not None and not text.startswith("-")
+
+
+def tenant_named(word: str) -> str | None:
+    """The tenant that a word of the command line means: `@` before an id tells it from a command."""
+    name = word.removeprefix("@")
+    is_free = name != word or name not in INSTANCE_WORDS
+    return name if is_free and _ID.fullmatch(name) and not name.startswith("-") else None

@@ -1,5 +1,6 @@
 """What has to be right before a server starts, and the environment its programs read."""
 
+import asyncio
 from collections.abc import MutableMapping
 from dataclasses import dataclass
 
@@ -11,6 +12,7 @@ from mailproxy.config import VARIABLES, Settings
 from mailproxy.errors import ConfigurationError
 from mailproxy.keyfile import key_ring
 from sql.migrate import migrate
+from sql.open import open_store
 
 _OTHER_NAMES = ("LOG_LEVEL", "LOG_FORMAT")
 
@@ -33,6 +35,18 @@ def prepare(settings: Settings, halves: Halves) -> None:
     refuse_problems(settings, halves)
     key_ring(settings)
     migrate(settings.database)
+    if not settings.scheduler_active:
+        asyncio.run(_suspend_everything(settings))
+
+
+async def _suspend_everything(settings: Settings) -> None:
+    """Until somebody activates the scheduler: a later start without the setting leaves it suspended."""
+    store = await open_store(settings, role="cli")
+    try:
+        await store.directory.suspend(None, None)
+    finally:
+        await store.aclose()
+    show.note("Sending is suspended (GMP_SCHEDULER_ACTIVE): POST /commands/activate resumes it.")
 
 
 def refuse_problems(settings: Settings, halves: Halves) -> None:

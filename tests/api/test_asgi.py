@@ -11,6 +11,10 @@ from starlette.types import ASGIApp, Message
 
 from mailproxy import config
 from mailproxy.api import asgi
+from mailproxy.attendance import attend
+from mailproxy.config import Settings
+from mailproxy.records import ProcessView
+from mailproxy.store import Store
 from sql import migrate
 from tests.api.conftest import ADMIN, listening
 
@@ -68,6 +72,32 @@ async def test_an_api_waits_for_its_database_and_says_so(
                 assert (await client.get("/status")).status_code == 200
 
 
-async def test_a_schema_that_is_missing_keeps_the_api_from_starting(environ: dict[str, str]) -> None:
-    async with lifespan(asgi.Process(config.load(environ), "here")) as said:
+async def test_a_schema_that_is_missing_keeps_the_api_from_starting(empty_environ: dict[str, str]) -> None:
+    async with lifespan(asgi.Process(config.load(empty_environ), "here")) as said:
         assert said == ["lifespan.startup.failed"]
+
+
+async def test_an_api_process_is_known_to_the_fleet_while_it_lives(settings: Settings, store: Store) -> None:
+    async with lifespan(asgi.Process(settings, "here")):
+        found = await _processes(store, 1)
+        assert [(process.role, process.node) for process in found] == [("api", "here")]
+    assert await store.fleet.processes() == []
+
+
+async def test_a_process_declared_dead_by_mistake_enters_anew(store: Store) -> None:
+    present = asyncio.create_task(attend(store.fleet, "o1", "here", "scout", every=0.01))
+    (first,) = await _processes(store, 1)
+    while not await store.fleet.forget_dead(-1.0):
+        await asyncio.sleep(0.01)
+    (second,) = await _processes(store, 1)
+    assert second.epoch > first.epoch
+    present.cancel()
+    await asyncio.gather(present, return_exceptions=True)
+    assert await store.fleet.processes() == []
+
+
+async def _processes(store: Store, count: int) -> list[ProcessView]:
+    async with asyncio.timeout(PATIENCE):
+        while len(found := await store.fleet.processes()) != count:
+            await asyncio.sleep(0.01)
+    return found

@@ -1,6 +1,10 @@
 """run-now, suspend and activate over HTTP."""
 
-from tests.api.conftest import Api, heard, message
+import asyncio
+
+from mailproxy.config import Settings
+from mailproxy.store import Store
+from tests.api.conftest import Api, api_on, heard, message
 from tests.api.test_submission import add
 
 
@@ -79,3 +83,31 @@ async def test_run_now_wakes_dispatch_and_reports(api: Api) -> None:
     assert (await api.admin.post("/commands/run-now")).json() == {"ok": True}
     unknown = await api.admin.post("/commands/run-now", params={"tenant_id": "none"})
     assert unknown.status_code == 404
+
+
+async def test_in_test_mode_only_run_now_wakes_the_senders(settings: Settings, store: Store) -> None:
+    async with api_on(settings.model_copy(update={"test_mode": True}), store) as api:
+        tenant = await api.as_tenant()
+        topics: list[str] = []
+
+        async def listen() -> None:
+            async with store.wakeups.listen() as announced:
+                async for topic in announced:
+                    topics.append(topic)
+
+        async def until_heard(mark: str) -> None:
+            while mark not in topics:
+                await store.wakeups.announce(mark)
+                await asyncio.sleep(0.02)
+
+        listener = asyncio.create_task(listen())
+        await until_heard("before")
+        await add(tenant, message("m1"))
+        await tenant.post("/commands/activate")
+        await tenant.post("/account/main/reset")
+        await until_heard("after")
+        assert "queue" not in topics
+        while "queue" not in topics:
+            await tenant.post("/commands/run-now")
+        listener.cancel()
+        await asyncio.gather(listener, return_exceptions=True)

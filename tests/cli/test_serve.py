@@ -1,5 +1,6 @@
 """Servers configured by the environment, and the environment their programs read."""
 
+import json
 import signal
 import socket
 import subprocess
@@ -66,6 +67,41 @@ def test_serve_makes_its_database_and_key_and_stops_in_order(
     assert server.returncode == 0, stderr.decode()
     status = mail_proxy.process("db", "status", "--json", environ=environ)
     assert status.returncode == 0, status.stderr
+
+
+def test_a_server_told_so_starts_suspended_until_it_is_activated(
+    mail_proxy: CommandLine, port: int, tmp_path: Path
+) -> None:
+    environ = {
+        "GMP_DB_PATH": str(tmp_path / "mail.db"),
+        "GMP_API_TOKEN": "secret",
+        "GMP_HOST": "127.0.0.1",
+        "GMP_SCHEDULER_ACTIVE": "false",
+    }
+    server = mail_proxy.spawn("serve", "-p", port, environ=environ, stderr=subprocess.PIPE)
+    try:
+        roles = {"api", "maintenance", "reporter", "scout"}
+        until(lambda: set(_json(port, "/status").get("processes", ())) == roles)
+        assert _json(port, "/status")["active"] is False
+        assert _json(port, "/commands/activate", b"{}") == {"ok": True, "active": True}
+        assert _json(port, "/status")["active"] is True
+        server.send_signal(signal.SIGTERM)
+        _, stderr = server.communicate(timeout=60)
+    finally:
+        server.kill()
+    assert b"Warning" not in stderr, stderr.decode()
+    assert b"GMP_SCHEDULER_ACTIVE" in stderr
+
+
+def _json(port: int, path: str, body: bytes | None = None) -> dict[str, Any]:
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{port}{path}", body, headers={"X-API-Token": "secret"}
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=5) as answer:
+            return dict(json.load(answer))
+    except OSError:
+        return {}
 
 
 def test_workers_need_no_token(mail_proxy: CommandLine, tmp_path: Path) -> None:

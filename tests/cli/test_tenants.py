@@ -1,6 +1,9 @@
 import pytest
 
 from mailproxy.cli.home import Instance
+from mailproxy.cli.place import on_store
+from mailproxy.records import TenantWrite
+from mailproxy.store import Store
 from tests.cli.conftest import CommandLine
 
 
@@ -126,3 +129,18 @@ def test_a_tenant_that_is_not_there_ends_with_3_and_what_to_do(
 def test_what_a_terminal_would_obey_is_not_printed(acme: CommandLine) -> None:
     acme.ok("first", "tenants", "update", "acme", "--name", "[red]plain[/red]")
     assert "[red]plain[/red]" in acme.ok("first", "tenants", "list")
+
+
+def test_tenants_named_like_a_domain_or_a_command_can_be_reached(
+    first: Instance, mail_proxy: CommandLine
+) -> None:
+    mail_proxy.ok("first", "tenants", "add", "acme.example")
+    assert mail_proxy.json("first", "acme.example", "info")["id"] == "acme.example"
+    assert mail_proxy("first", "tenants", "add", "stats").exit_code == 2
+
+    async def work(store: Store) -> None:
+        await store.directory.put_tenant(TenantWrite(id="stats"), None, None)
+
+    on_store(first.settings(), work)
+    assert mail_proxy.json("first", "@stats", "info")["id"] == "stats"
+    assert mail_proxy("first", "@", "info").exit_code == 2
