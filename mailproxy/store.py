@@ -108,8 +108,8 @@ class Reports(Protocol):
         """Lease tenants that are due: events waiting and not backing off, poked by run-now, or idle for
         `interval` seconds and not muted. `fallback`: tenants without a URL are called too."""
 
-    async def renew_calls(self, epoch: Epoch, ttl: Seconds) -> None:
-        """Keep the tenants leased while their calls last."""
+    async def renew_calls(self, epoch: Epoch, tenants: Sequence[TenantPk], ttl: Seconds) -> None:
+        """Keep these tenants leased while their calls last; the lease of one whose end was not settled runs out."""
 
     async def free_calls(self, owners: Sequence[str]) -> None:
         """Take from reporters that are known to be dead what they had leased."""

@@ -39,8 +39,9 @@ class SqlReports:
             allow_private=False,
         )
 
-    async def renew_calls(self, epoch: Epoch, ttl: Seconds) -> None:
-        await self.engine.write_soon(lambda: one("renew_calls", epoch=epoch, ttl=ttl))
+    async def renew_calls(self, epoch: Epoch, tenants: Sequence[TenantPk], ttl: Seconds) -> None:
+        called = list(tenants)
+        await self.engine.write_soon(lambda: one("renew_calls", epoch=epoch, tenants=called, ttl=ttl))
 
     async def free_calls(self, owners: Sequence[str]) -> None:
         await self.engine.write(lambda: one("free_calls", owners=list(owners)))

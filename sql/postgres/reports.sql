@@ -16,7 +16,8 @@ FROM due JOIN tenant t ON t.pk = due.pk WHERE s.tenant_pk = due.pk
 RETURNING t.pk, t.id, t.client_base_url, t.client_sync_path, t.client_auth, s.fails, t.report_strict, t.report_format;
 
 -- name: renew_calls
-UPDATE tenant_sync SET lease_until = now() + make_interval(secs => %(ttl)s) WHERE epoch = %(epoch)s;
+UPDATE tenant_sync SET lease_until = now() + make_interval(secs => %(ttl)s)
+WHERE tenant_pk = ANY(%(tenants)s) AND epoch = %(epoch)s;
 
 -- name: free_calls
 UPDATE tenant_sync SET epoch = NULL, lease_until = NULL

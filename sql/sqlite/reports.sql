@@ -15,7 +15,8 @@ SELECT t.pk, t.id, t.client_base_url, t.client_sync_path, t.client_auth, s.fails
 FROM tenant_sync s JOIN tenant t ON t.pk = s.tenant_pk WHERE s.epoch = :epoch AND s.lease_until = :now + :ttl;
 
 -- name: renew_calls
-UPDATE tenant_sync SET lease_until = :now + :ttl WHERE epoch = :epoch;
+UPDATE tenant_sync SET lease_until = :now + :ttl
+WHERE tenant_pk IN (SELECT value FROM json_each(:tenants)) AND epoch = :epoch;
 
 -- name: free_calls
 UPDATE tenant_sync SET epoch = NULL, lease_until = NULL

@@ -1,5 +1,6 @@
 """Which tenant is called when, with what, and what an acknowledgement takes away (CONTRACT §6)."""
 
+import asyncio
 import time
 
 import pytest
@@ -61,6 +62,19 @@ async def test_a_call_carries_what_it_needs(world: World, reporter: Epoch) -> No
         True,
     )
     assert found["acme"].url == "http://127.0.0.1:1/mail-proxy/sync"
+
+
+async def test_only_tenants_whose_calls_last_stay_leased(world: World, reporter: Epoch) -> None:
+    await world.store.directory.put_tenant(
+        TenantWrite(id="t", client_base_url="https://t.example"), None, None
+    )
+    found = {call.tenant_id: call.tenant_pk for call in await calls(world, reporter, ttl=0.05)}
+    await world.store.reports.renew_calls(reporter, [found["acme"]], 60.0)
+    other = await world.process("other", role="reporter")
+    async with asyncio.timeout(5):
+        while not (taken := await calls(world, other)):
+            await asyncio.sleep(0.01)
+    assert [call.tenant_id for call in taken] == ["t"]
 
 
 async def test_a_tenant_is_one_reporters_at_a_time(world: World, reporter: Epoch) -> None:

@@ -57,6 +57,7 @@ class Reporter:
     chance: Callable[[], float] = random.random
     _calls: dict[asyncio.Task[None], float] = field(default_factory=dict, init=False)
     _later: set[asyncio.Task[None]] = field(default_factory=set, init=False)
+    _called: set[TenantPk] = field(default_factory=set, init=False)
     _standings: dict[TenantPk, Standing] = field(default_factory=dict, init=False)
     _stir: asyncio.Event = field(default_factory=asyncio.Event, init=False)
     _stopping: asyncio.Event = field(default_factory=asyncio.Event, init=False)
@@ -72,6 +73,7 @@ class Reporter:
                 free = self._free_places()
                 tenants = await self._claim(free) if free else []
                 for tenant in tenants:
+                    self._called.add(tenant.tenant_pk)
                     self._calls[asyncio.create_task(self._serve(tenant))] = time.monotonic()
                 await self._rest(busy=bool(tenants), full=len(tenants) == free)
             await drain(self._calls, drain_left)
@@ -106,6 +108,8 @@ class Reporter:
             _log.warning("storage_unavailable", tenant=tenant.tenant_id, error=str(error))
         except Exception as error:  # noqa: BLE001 a bug met with one tenant's data must not end everybody's reports
             _log.error("call_failed", tenant=tenant.tenant_id, error=str(error), exc_info=True)
+        finally:
+            self._called.discard(tenant.tenant_pk)
         asyncio.get_running_loop().call_later(self.terms.fastest, self._stir.set)
 
     async def _converse(self, tenant: TenantCall) -> CallSettled:
@@ -191,7 +195,8 @@ class Reporter:
         while not self._declared_dead:
             with suppress(StorageUnavailable):
                 self._declared_dead = not await self.store.fleet.beat(self.epoch)
-                await self.store.reports.renew_calls(self.epoch, self.terms.lease)
+                if self._called:
+                    await self.store.reports.renew_calls(self.epoch, list(self._called), self.terms.lease)
             await asyncio.sleep(0 if self._declared_dead else self.terms.beat)
         _log.error("declared_dead", epoch=self.epoch)
         self._stir.set()
