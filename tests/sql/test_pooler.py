@@ -14,7 +14,7 @@ from mailproxy.records import AccountWrite, CallSettled, TenantWrite
 from sql import migrate
 from sql.open import open_store
 from tests.sql.conftest import World, back, failed, sent, unknown
-from tests.sql.test_durability import works_again
+from tests.sql.stores import works_again
 from tests.support import pgbouncer
 
 pytestmark = [

@@ -10,7 +10,7 @@ import pytest
 from mailproxy.config import Settings
 from mailproxy.errors import StorageUnavailable
 from sql.sqlite.turn import Turn
-from tests.sql.test_durability import on_sqlite
+from tests.sql.stores import on_sqlite
 
 
 def test_a_turn_is_one_holders_at_a_time(tmp_path: Path) -> None:

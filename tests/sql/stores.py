@@ -1,0 +1,91 @@
+"""Stores opened as a test needs them: with queries of its own, little patience, or a fault proxy between."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import psycopg
+
+from mailproxy.config import Settings
+from mailproxy.errors import StorageUnavailable
+from mailproxy.records import AccountWrite, TenantWrite
+from mailproxy.vault import Vault
+from sql import queries
+from sql.open import CONNECTIONS, assemble
+from sql.postgres.engine import PostgresEngine
+from sql.postgres.wakeups import PostgresWakeups
+from sql.queries import Query
+from sql.sqlite.engine import SqliteEngine
+from sql.sqlite.wakeups import SqliteWakeups
+from sql.store import SqlStore
+from tests.sql.conftest import World
+from tests.support.faultproxy import FaultProxy
+
+VAULT = Vault([b"k" * 32])
+
+
+def extra(dialect: str, **statements: str) -> dict[str, Query]:
+    """The dialect's queries and some of the test's own."""
+    return dict(queries.load(dialect)) | {
+        name: Query(name, tuple(text.split(";"))) for name, text in statements.items()
+    }
+
+
+@asynccontextmanager
+async def on_postgres(
+    url: str, *, connections: int = CONNECTIONS, **statements: str
+) -> AsyncIterator[SqlStore]:
+    found = extra("postgres", **statements)
+    engine = PostgresEngine(url, found, connections=connections, name="mailproxy test", patience=1.0)
+    await engine.open()
+    store = assemble(engine, PostgresWakeups(url), VAULT, fallback=False)
+    try:
+        yield store
+    finally:
+        await store.aclose()
+
+
+@asynccontextmanager
+async def on_sqlite(path: Path, *, busy_timeout: float = 0.2, **statements: str) -> AsyncIterator[SqlStore]:
+    engine = SqliteEngine(path, extra("sqlite", **statements), busy_timeout=busy_timeout)
+    store = assemble(engine, SqliteWakeups(path), VAULT, fallback=False)
+    try:
+        yield store
+    finally:
+        await store.aclose()
+
+
+def through(proxy: FaultProxy, settings: Settings) -> str:
+    info = psycopg.conninfo.conninfo_to_dict(settings.database.url)
+    return psycopg.conninfo.make_conninfo("", **info | {"host": proxy.host, "port": proxy.port})
+
+
+@asynccontextmanager
+async def proxied(settings: Settings) -> AsyncIterator[FaultProxy]:
+    with psycopg.connect(settings.database.url) as connection:
+        host, port = connection.info.host, connection.info.port
+    at_socket = host.startswith("/")
+    proxy = FaultProxy(f"{host}/.s.PGSQL.{port}") if at_socket else FaultProxy(host, port)
+    async with proxy:
+        yield proxy
+
+
+async def works_again(check: Callable[[], object], within: float = 10.0) -> None:
+    """Wait until the store's check passes, without opening it anew."""
+    async with asyncio.timeout(within):
+        while True:
+            try:
+                await check()  # type: ignore[misc]
+            except StorageUnavailable:
+                await asyncio.sleep(0.05)
+            else:
+                return
+
+
+async def a_world(store: SqlStore) -> World:
+    await store.directory.put_tenant(TenantWrite(id="t"), None, None)
+    tenant = await store.directory.tenant("t")
+    assert tenant is not None
+    account = await store.directory.put_account(tenant.pk, AccountWrite(id="a", host="h", port=25))
+    return World(store, tenant.pk, account)
