@@ -27,8 +27,8 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
+from mailproxy.figures import AccountGauge, Overview, ProcessView, QueueDepth
 from mailproxy.model import AccountCondition, Priority
-from mailproxy.records import AccountGauge, Overview, ProcessView, QueueDepth
 
 __all__ = [
     "CONTENT_TYPE",
@@ -151,6 +151,7 @@ class _Process:
         return self._declared
 
     def join(self, directory: Path, role_slot: str, *, tenant_label: bool) -> None:
+        identity, lock = _free_identity(directory, role_slot)
         if directory != self.directory:
             values.close_all_multiprocess_files()  # type: ignore[no-untyped-call]
             values.ValueClass = values.MultiProcessValue(lambda: self.identity)  # type: ignore[no-untyped-call]
@@ -159,7 +160,7 @@ class _Process:
             os.close(self.lock)
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(directory)
         self.directory, self.tenant_label = directory, tenant_label
-        self.identity, self.lock = _free_identity(directory, role_slot)
+        self.identity, self.lock = identity, lock
         self.joined = (os.getpid(), role_slot)
         for stale in directory.glob(f"gauge_*_{self.identity}.db"):
             stale.unlink()
@@ -183,9 +184,13 @@ def set_up(directory: Path, role_slot: str, *, tenant_label: bool = True) -> Non
 
 
 def clear(directory: Path) -> None:
-    """Forget all counts; for the start of a node, before any of its processes runs."""
+    """Forget what ended processes counted; for the start of a node, before any of its processes runs.
+
+    Those that live go on: the other half of a node, or what a killed one left draining.
+    """
     for path in itertools.chain(directory.glob("*.db"), directory.glob("*.lock")):
-        path.unlink(missing_ok=True)
+        if not _lives(directory, path.stem.rpartition("_")[2]):
+            path.unlink(missing_ok=True)
 
 
 def account(tenant_id: str, account_id: str) -> AccountMetrics:

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
+from mailproxy.figures import AccountGauge, Overview, ProcessView, QueueDepth, Totals
 from mailproxy.model import (
     Account,
     AccountCondition,
@@ -20,7 +21,6 @@ from mailproxy.model import (
     TenantPk,
 )
 from mailproxy.records import (
-    AccountGauge,
     AccountView,
     AccountWrite,
     CallSettled,
@@ -33,10 +33,7 @@ from mailproxy.records import (
     MessageFilter,
     MessageView,
     NewMessage,
-    Overview,
     Principal,
-    ProcessView,
-    QueueDepth,
     Recovered,
     Release,
     Report,
@@ -46,7 +43,6 @@ from mailproxy.records import (
     Tenant,
     TenantCall,
     TenantWrite,
-    Totals,
 )
 
 

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
+from mailproxy.figures import AccountGauge, Overview, ProcessView, QueueDepth, Totals
 from mailproxy.model import AccountCondition, Epoch, Priority, Seconds
-from mailproxy.records import AccountGauge, Overview, ProcessView, QueueDepth, Totals
 from sql import rows
 from sql.engine import Engine, Work, one
 from sql.queries import Row, Step

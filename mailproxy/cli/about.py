@@ -7,8 +7,9 @@ from mailproxy.cli import process, show
 from mailproxy.cli.exits import Exit, Failure
 from mailproxy.cli.home import Instance
 from mailproxy.cli.place import Place, on_store, pass_instance, pass_place
+from mailproxy.figures import Overview, Totals
 from mailproxy.model import TenantPk
-from mailproxy.records import Overview, Tenant, Totals
+from mailproxy.records import Tenant
 from mailproxy.store import Store
 
 

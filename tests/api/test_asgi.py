@@ -13,7 +13,7 @@ from mailproxy import config
 from mailproxy.api import asgi
 from mailproxy.attendance import attend
 from mailproxy.config import Settings
-from mailproxy.records import ProcessView
+from mailproxy.figures import ProcessView
 from mailproxy.store import Store
 from sql import migrate
 from tests.api.conftest import ADMIN, listening

@@ -150,7 +150,7 @@ show()
 
 FROM_THE_DATABASE = """
 from mailproxy.model import AccountCondition, Priority
-from mailproxy.records import AccountGauge, Overview, ProcessView, QueueDepth
+from mailproxy.figures import AccountGauge, Overview, ProcessView, QueueDepth
 snapshot = metrics.Snapshot(
     Overview(True, 7, 3.0, 2, 2, 4, 12.5),
     depths=[
