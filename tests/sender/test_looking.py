@@ -14,7 +14,7 @@ from tests.support.smtp import Sink
 from workers.control import Wake
 from workers.sender.account import LOOK_AGAIN
 
-LATER = {"dispatch_on_arrival": False, "send_loop_interval": 4 * LOOK_AGAIN}
+LATER = {"dispatch_on_arrival": False, "send_loop_interval": 60 * LOOK_AGAIN}
 
 
 @pytest.mark.parametrize("unasked", [{"test_mode": True}, LATER], ids=["never", "later"])
@@ -31,4 +31,4 @@ async def test_work_waits_until_somebody_asks_for_it(
             await asyncio.sleep(1.5 * LOOK_AGAIN)  # nothing tells that nothing happens
             assert (await world.states())[late] is State.PENDING
             life.inbox.put_nowait(Wake(((world.account, 0),)))
-            await world.all_in(State.SENT, seconds=LOOK_AGAIN)
+            await world.all_in(State.SENT, seconds=20 * LOOK_AGAIN)

@@ -32,6 +32,7 @@ from workers.sender.prepare import Preparation, Render, prepare
 
 RENEWALS_PER_LEASE = 3
 LINGER: Seconds = 2.0
+LEASE_PAUSE: Seconds = 0.1
 JOURNALS = "journal"
 
 _log = log.get(__name__)
@@ -171,7 +172,7 @@ class Sender:
         if taken is None:
             return
         known = await self._store.directory.sending_account(pk)
-        if known is None:
+        if known is None or self._life.stopping.is_set():
             return
         sender = AccountSender(self._sending, known, slot, unclean=taken)
         self._accounts[account] = sender
@@ -182,9 +183,10 @@ class Sender:
             await self._store.queue.release_leases(self._sending.epoch, [pk])
 
     async def _lease(self, pk: AccountPk, slot: int) -> bool | None:
-        """Whether its former holder left without giving it back; None when somebody else holds it."""
+        """Whether its former holder left without giving it back; None when somebody else goes on holding it."""
         ttl = self._life.settings.lease_seconds
-        while True:
+        patience = time.monotonic() + LINGER
+        while not self._life.stopping.is_set():
             asked = time.monotonic()
             try:
                 taken = await self._store.queue.take_lease(
@@ -195,9 +197,13 @@ class Sender:
                 await asyncio.sleep(DATABASE_PAUSE)
                 continue
             if taken is None:
-                return None
+                if time.monotonic() > patience:
+                    return None
+                await asyncio.sleep(LEASE_PAUSE)
+                continue
             self._gate.fence = min(self._gate.fence, asked + ttl)
             return taken.unclean
+        return None
 
     def _left(self, account: AccountSlot, task: "asyncio.Task[None]") -> None:
         del self._tasks[account]
@@ -205,7 +211,7 @@ class Sender:
         error = None if task.cancelled() else task.exception()
         if error is None:
             self._accounts.pop(account, None)
-            if not self._gate.closed.is_set():
+            if not self._life.stopping.is_set() and not self._gate.closed.is_set():
                 self._life.tell(Idle((account,)))
             return
         _log.error("account_ended", account=account[0], error=str(error), exc_info=_unexpected(error))
@@ -260,9 +266,9 @@ class Sender:
         await asyncio.gather(
             *(account.stop(partial(drain, left=left)) for account in list(self._accounts.values()))
         )
-        for task in list(self._tasks.values()):
-            task.cancel()
-        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+        # A claim under way brings rows that have to be given back; cut off, nobody knows whether it did.
+        if await drain(self._tasks.values(), left):
+            self._gate.close("cut off while it claimed")
         if await self._flush(max(left(), LINGER)):
             self._book.close(remove=True)
             await self._leave()
