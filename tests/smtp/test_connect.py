@@ -101,6 +101,14 @@ async def test_nothing_is_sent_in_clear_where_starttls_is_required(log: Path) ->
         assert not any(command.startswith("AUTH") for command in sink.commands)
 
 
+@pytest.mark.parametrize("half", [{"user": "u"}, {"user": "u", "password": ""}, {"password": "p"}], ids=str)
+async def test_half_a_login_is_none(log: Path, half: dict[str, str]) -> None:
+    async with Sink(log) as sink:
+        session = await opened(sink, **half)
+        await session.quit()
+        assert not any(command.startswith("AUTH") for command in sink.commands)
+
+
 async def test_without_tls_the_account_may_say_so(log: Path, server_tls: ServerTls) -> None:
     async with Sink(log, tls=server_tls()) as sink:
         session = await opened(sink, use_tls=False)

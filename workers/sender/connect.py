@@ -125,14 +125,18 @@ class _Dialling:
             await self._hello()
         if trouble := self._insecure():
             return trouble
-        if self.account.user is not None:
+        if self._logs_in():
             self.stage = Stage.AUTH
-            await self._log_in(self.account.user, self.account.password or "")
+            await self._log_in(self.account.user or "", self.account.password or "")
         capabilities = _capabilities(self.client.esmtp_extensions)
         if not self.client.is_connected:
             raise SMTPServerDisconnected("connection lost")
         self.done = True
         return Link(cast("asyncio.Transport", self.client.transport), capabilities, self._tls_version())
+
+    def _logs_in(self) -> bool:
+        """Only with both halves of a login, as the reference does (REFERENCE §9)."""
+        return bool(self.account.user and self.account.password)
 
     async def _hello(self) -> None:
         self.stage = Stage.EHLO
@@ -154,7 +158,7 @@ class _Dialling:
 
     def _insecure(self) -> AccountTrouble | None:
         """Credentials go in clear only to this host, or when the account says so (CONTRACT §4)."""
-        allowed = self.account.user is None or self.account.use_tls is False
+        allowed = not self._logs_in() or self.account.use_tls is False
         if allowed or self._tls_version() is not None or self._is_local():
             return None
         return AccountTrouble(Trouble.TLS, "the server offers no TLS and credentials are not sent in clear")
