@@ -12,6 +12,7 @@ import psycopg
 from mailproxy.config import Database
 from mailproxy.errors import ConfigurationError, StorageUnavailable
 from sql.sqlite.engine import connect, translated
+from sql.sqlite.place import require_writable
 
 LOCK = 7236834
 
@@ -136,6 +137,7 @@ def _sqlite_versions(connection: sqlite3.Connection) -> set[int]:
 
 def _migrate_sqlite(database: Database) -> tuple[str, ...]:
     assert database.path is not None
+    require_writable(database.path)
     connection = connect(database.path)
     try:
         connection.execute("BEGIN IMMEDIATE")

@@ -1,6 +1,7 @@
 """Runs units of work on SQLite: one writer thread with group commit, one reader thread beside it."""
 
 import asyncio
+import contextlib
 import json
 import queue
 import re
@@ -16,7 +17,7 @@ from mailproxy.errors import ConfigurationError, StorageUnavailable
 from mailproxy.model import Instant, Seconds
 from sql.engine import Work
 from sql.queries import Query, Row, Step
-from sql.sqlite.place import require_local
+from sql.sqlite.place import make_private, require_local
 from sql.sqlite.turn import Turn
 
 T = TypeVar("T")
@@ -44,6 +45,8 @@ def connect(
     if sqlite3.sqlite_version_info < (3, 37):
         raise ConfigurationError(f"SQLite {sqlite3.sqlite_version} is too old: 3.37 or newer is needed")
     require_local(path)
+    with contextlib.suppress(OSError):  # SQLite says below what is wrong
+        make_private(path)
     try:
         connection = sqlite3.connect(
             path,
@@ -113,13 +116,20 @@ class _Thread:
         self._connection = connect(path, read_only=read_only, busy_timeout=busy_timeout)
         self._queries = queries
         self._begin = "BEGIN" if read_only else "BEGIN IMMEDIATE"
-        self._turn = None if read_only else Turn(path, busy_timeout)
+        self._turn = None if read_only else self._queue_at(path, busy_timeout)
         self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._closed = False
         self._loop = asyncio.get_running_loop()
         name = "sqlite-read" if read_only else "sqlite-write"
         self._thread = threading.Thread(target=self._live, name=name, daemon=True)
         self._thread.start()
+
+    def _queue_at(self, path: Path, patience: Seconds) -> Turn:
+        try:
+            return Turn(path, patience)
+        except OSError as error:
+            self._connection.close()
+            raise StorageUnavailable(f"The database cannot be written: {error}") from error
 
     async def run(self, begin: Callable[[], Work[T]]) -> T:
         if self._closed:
@@ -205,7 +215,8 @@ class _Thread:
             if not step.rows or named(statement) <= params.keys():
                 found = self._connection.execute(statement, params).fetchall()
             else:
-                self._connection.executemany(statement, ({**params, **row} for row in step.rows))
+                each = (self._connection.execute(statement, {**params, **row}) for row in step.rows)
+                found = [row for cursor in each for row in cursor.fetchall()]
         return found
 
 

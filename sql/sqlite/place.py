@@ -1,5 +1,7 @@
 """Where an SQLite file must not be: WAL needs shared memory, and a network file system has none."""
 
+import os
+from contextlib import suppress
 from pathlib import Path, PurePath
 
 from mailproxy.errors import ConfigurationError
@@ -48,3 +50,24 @@ def require_local(database: Path) -> None:
         raise ConfigurationError(
             f"{database} is on a network file system ({kind}), where SQLite loses data: use a local disk or PostgreSQL"
         )
+
+
+def make_private(database: Path) -> None:
+    """Create the file for its owner alone, as it holds mail; SQLite gives `-wal` and `-shm` the same mode."""
+    with suppress(FileExistsError):
+        os.close(os.open(database, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+
+
+def require_writable(database: Path) -> None:
+    """Raises ConfigurationError unless the file is there, or was made, in a folder that takes its neighbours."""
+    try:
+        make_private(database)
+    except OSError as error:
+        raise ConfigurationError(
+            f"{database} cannot be made: {error.strerror}: make its folder, and let this user write there"
+        ) from error
+    for path in (database.absolute().parent, database):
+        if not os.access(path, os.W_OK):
+            raise ConfigurationError(
+                f"{path} cannot be written by this user: SQLite writes to {database} and to files beside it"
+            )

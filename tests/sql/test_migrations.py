@@ -97,7 +97,7 @@ def test_a_file_that_is_no_database_is_not_touched(empty: Settings) -> None:
 
 def test_a_folder_that_does_not_exist_is_reported(tmp_path: Path) -> None:
     database = config.database_at(str(tmp_path / "nowhere" / "mail.db"))
-    with pytest.raises(StorageUnavailable):
+    with pytest.raises(ConfigurationError):
         migrate.migrate(database)
 
 
