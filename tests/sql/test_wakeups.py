@@ -2,10 +2,14 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
 
 from mailproxy.config import Settings
 from sql.coalesce import INTERVAL_S
 from sql.open import open_store
+from sql.sqlite.wakeups import SqliteWakeups, folder_for
 from sql.store import SqlStore
 
 
@@ -60,3 +64,34 @@ async def _until_quiet(topics: AsyncIterator[str]) -> list[str]:
 async def test_nobody_listening_is_no_trouble(store: SqlStore) -> None:
     await store.wakeups.announce()
     await store.wakeups.announce("reports")
+
+
+@pytest.mark.parametrize("dialect", ["sqlite"], indirect=True)
+async def test_the_last_listener_leaves_no_folder_behind(store: SqlStore, tmp_path: Path) -> None:
+    folder = tmp_path / "mail.db.state" / "wake"
+    async with store.wakeups.listen(), store.wakeups.listen():
+        assert len(list(folder.iterdir())) == 2
+    assert not folder.exists()
+
+
+async def test_a_path_too_long_for_a_socket_is_served_from_the_temporary_folder(tmp_path: Path) -> None:
+    wakeups = SqliteWakeups(tmp_path / ("x" * 100) / "mail.db")
+    try:
+        async with wakeups.listen() as topics:
+            await wakeups.announce("queue")
+            assert await heard(topics) == "queue"
+        assert not folder_for(tmp_path / ("x" * 100) / "mail.db").exists()
+    finally:
+        await wakeups.aclose()
+
+
+async def test_a_folder_that_cannot_be_used_only_means_no_hints(tmp_path: Path) -> None:
+    (tmp_path / "mail.db.state").write_text("in the way")
+    wakeups = SqliteWakeups(tmp_path / "mail.db")
+    try:
+        async with wakeups.listen() as topics:
+            await wakeups.announce("queue")
+            with pytest.raises(TimeoutError):
+                await heard(topics, within=0.1)
+    finally:
+        await wakeups.aclose()
