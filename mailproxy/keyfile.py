@@ -1,6 +1,7 @@
 """Small files a node makes once and keeps: the key of an SQLite database, the node's name."""
 
 import base64
+import errno
 import os
 import re
 import secrets
@@ -10,6 +11,8 @@ from pathlib import Path
 
 from mailproxy.config import Settings, decode_keys
 from mailproxy.errors import ConfigurationError
+
+_REMEDY = "make its folder, and let this user in"
 
 
 def key_ring(settings: Settings) -> tuple[bytes, ...]:
@@ -28,9 +31,12 @@ def ensure_key_file(path: Path) -> tuple[bytes, ...]:
     Raises ConfigurationError when anybody but the owner can reach it, or it is not ours, or holds no key.
     """
     _make_once(path, base64.b64encode(secrets.token_bytes(32)).decode() + "\n")
-    with path.open(encoding="ascii", errors="replace") as file:
-        status = os.fstat(file.fileno())
-        text = file.read().strip()
+    try:
+        with path.open(encoding="ascii", errors="replace") as file:
+            status = os.fstat(file.fileno())
+            text = file.read().strip()
+    except OSError as error:
+        raise ConfigurationError(f"{path} cannot be read: {error.strerror}: {_REMEDY}") from error
     if status.st_mode & 0o077:
         raise ConfigurationError(f"{path}: the key can be read by others: chmod 600 it")
     if os.geteuid() not in (0, status.st_uid) and status.st_uid != 0:
@@ -45,8 +51,8 @@ def node_id(settings: Settings) -> str:
     """This node's name over restarts: as set, else the one kept in the state directory, made at first use."""
     if settings.node_id is not None:
         return settings.node_id
+    make_state_folder(settings)
     path = settings.state_dir / "node_id"
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     host = re.sub(r"[^A-Za-z0-9-]", "-", socket.gethostname().split(".")[0])[:40] or "node"
     _make_once(path, f"{host}-{secrets.token_hex(4)}\n")
     name = path.read_text(encoding="ascii", errors="replace").strip()
@@ -55,10 +61,28 @@ def node_id(settings: Settings) -> str:
     return name
 
 
+def make_state_folder(settings: Settings) -> None:
+    """Raises ConfigurationError when there is none that this user may write to."""
+    folder = settings.state_dir
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    except OSError as error:
+        text = f"{folder} cannot be written: {error.strerror}: set GMP_STATE_DIR to a folder of this user"
+        raise ConfigurationError(text) from error
+
+
 def _make_once(path: Path, text: str) -> None:
     """Create `path` with mode 0600 unless it exists; nobody ever sees it half written."""
-    if path.exists():
-        return
+    try:
+        if not path.exists():
+            _make(path, text)
+    except OSError as error:
+        raise ConfigurationError(f"{path} cannot be written: {error.strerror}: {_REMEDY}") from error
+
+
+def _make(path: Path, text: str) -> None:
     draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:

@@ -60,3 +60,13 @@ def test_a_damaged_node_name_is_refused(tmp_path: Path) -> None:
     (tmp_path / "node_id").write_text("a b\n")
     with pytest.raises(ConfigurationError, match="GMP_NODE_ID"):
         node_id(Settings(state_dir=tmp_path))
+
+
+def test_a_folder_that_cannot_be_used_is_named_with_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    settings = Settings(state_dir=tmp_path / "file" / "state")
+    with pytest.raises(ConfigurationError, match=r"file/state cannot be written: .*GMP_STATE_DIR"):
+        node_id(settings)
+    for place in ("file", "nowhere"):
+        with pytest.raises(ConfigurationError, match=rf"{place}/key cannot be written: .*make its folder"):
+            ensure_key_file(tmp_path / place / "key")
