@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 import uvloop
 
-from mailproxy import log
+from mailproxy import log, metrics
 from mailproxy.config import Settings
 from mailproxy.errors import ConfigurationError, StorageUnavailable
 from mailproxy.model import Instant, Seconds
@@ -99,6 +99,7 @@ def run(life: Life, entry: Entry, control: socket.socket) -> int:
     """Run an entry in this process, whose signals are still blocked, and return the exit code."""
     faulthandler.enable()
     log.bind(role=life.role, owner=life.owner)
+    _count_with_others(life)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             return runner.run(_live(life, entry, control)) or DONE
@@ -109,6 +110,19 @@ def run(life: Life, entry: Entry, control: socket.socket) -> int:
         code = exit_code(error)
         _log.error("failed", code=code, error=str(error), exc_info=code == FAILED)
         return code
+
+
+def _count_with_others(life: Life) -> None:
+    """Metrics are no reason not to send: without a place to share them they are only missing."""
+    settings = life.settings
+    try:
+        metrics.set_up(
+            settings.state_dir / "metrics",
+            f"{life.role}-{life.number}",
+            tenant_label=settings.metrics_tenant_label,
+        )
+    except OSError as error:
+        _log.warning("metrics_not_shared", error=str(error))
 
 
 def exit_code(error: BaseException) -> int:

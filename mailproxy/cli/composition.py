@@ -3,11 +3,11 @@
 import os
 from collections.abc import Callable
 
-from mailproxy import config, log
+from mailproxy import config, log, metrics
 from mailproxy.api.worker import gunicorn_argv
 from mailproxy.cli.preparation import Halves, export, refuse_problems
 from mailproxy.config import Settings
-from mailproxy.keyfile import node_id
+from mailproxy.keyfile import make_state_folder, node_id
 from supervisor.main import run
 from supervisor.plan import Role, RoleSet
 from workers import maintenance, scout
@@ -30,6 +30,9 @@ def run_server(load: Callable[[], Settings], halves: Halves) -> int:
     settings = load()
     export(settings, os.environ)
     log.set_up(settings.log_level, settings.log_format, delivery_activity=settings.log_delivery_activity)
+
+    make_state_folder(settings)
+    metrics.clear(settings.state_dir / "metrics")
 
     def reload() -> Settings:
         fresh = load()

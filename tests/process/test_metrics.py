@@ -1,0 +1,57 @@
+"""What workers count reaches a scrape: each process counts for itself, one of them answers."""
+
+import signal
+from collections import Counter
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.process.peers import SmtpServer, TenantEndpoint, letters
+from tests.process.service import Service, until
+
+Series = dict[tuple[str, frozenset[tuple[str, str]]], float]
+
+
+def scraped(service: Service) -> Series:
+    text = service.client.get("/metrics").text
+    return {
+        (sample.name, frozenset(sample.labels.items())): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+def counts(service: Service, tenant: str) -> dict[str, float]:
+    labels = frozenset({"tenant_id": tenant, "account_id": "main"}.items())
+    found = scraped(service)
+    return {name: found.get((f"gmp_{name}_total", labels), 0.0) for name in ("sent", "errors", "deferred")}
+
+
+def observed(service: Service) -> Counter[str]:
+    """How often each histogram was observed, whatever its labels."""
+    found: Counter[str] = Counter()
+    for (name, _), value in scraped(service).items():
+        if name.endswith("_seconds_count"):
+            found[name] += int(value)
+    return found
+
+
+def test_the_metrics_say_what_the_far_ends_saw_and_a_reload_loses_none(
+    service: Service, tenant: str, smtp: SmtpServer, endpoint: TenantEndpoint
+) -> None:
+    before = observed(service)
+    service.post(letters(tenant, "main", range(12)))
+    service.post(letters(tenant, "main", range(12, 15), to="refuse550@example.com"))
+    service.post(letters(tenant, "main", range(15, 16), to="defer451x2@example.com"))
+    until(lambda: len(endpoint.ids(tenant, "sent", "error")) == 16, so=service.last_words)
+    seen = {"sent": float(smtp.times(tenant).total()), "errors": 3.0, "deferred": 2.0}
+    assert seen["sent"] == 13
+    until(lambda: counts(service, tenant) == seen, so=lambda: str(counts(service, tenant)))
+    for name, least in (("queue_wait", 18), ("handover", 18), ("callback", 1), ("http_request", 3)):
+        key = f"gmp_{name}_seconds_count"
+        assert observed(service)[key] - before[key] >= least, key
+    senders = service.pids("sender")
+    service.signal(signal.SIGHUP)
+    until(lambda: service.pids("sender") and not set(senders) & set(service.pids("sender")))
+    service.post(letters(tenant, "main", range(16, 18)))
+    until(lambda: len(smtp.times(tenant)) == 15, so=service.last_words)
+    until(lambda: counts(service, tenant) == seen | {"sent": 15.0}, so=lambda: str(counts(service, tenant)))
