@@ -18,7 +18,7 @@ from mailproxy.demo.client import Client
 from mailproxy.errors import MailproxyError
 from mailproxy.model import Seconds
 
-START_PATIENCE: Seconds = 15.0
+START_PATIENCE: Seconds = 30.0
 STOP_PATIENCE: Seconds = 10.0
 _LOOK_AGAIN: Seconds = 0.02
 _PASSED_ON = ("PATH", "PYTHONPATH", "HOME", "LANG", "VIRTUAL_ENV")

@@ -43,7 +43,7 @@ def remains(environ: dict[str, str]) -> list[object]:
     return [*processes_of(environ["TMPDIR"]), *files]
 
 
-def wait_until(condition: Callable[[], bool], seconds: float = 15.0) -> None:
+def wait_until(condition: Callable[[], bool], seconds: float = 45.0) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "it did not come to pass in time"
@@ -84,7 +84,7 @@ def test_an_interrupted_demo_leaves_nothing_behind(
     try:
         wait_until(lambda: len(processes_of(environ["TMPDIR"])) > 4)
         demo.send_signal(number)
-        assert demo.wait(20) == 130
+        assert demo.wait(45) == 130
     finally:
         demo.kill()
         demo.communicate()
