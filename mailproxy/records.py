@@ -85,12 +85,14 @@ class RecipientOutcome:
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """A message this process may prepare and offer. `attempt` counts from 1 and includes this one."""
+    """A message this process may prepare and offer. `attempt` counts from 1 and includes this one; `claim`
+    counts claims and is never given back, so that an outcome settles the claim it belongs to and no other."""
 
     id: MessageId
     revision: int
     client_id: str
     attempt: int
+    claim: int
     crashes: int
     suspect: bool
     priority: Priority
@@ -105,7 +107,8 @@ class Claimed:
 @dataclass(frozen=True, slots=True)
 class Claim:
     """`lease_lost` ends the process. With nothing claimed, `wait` says when to ask again at the earliest
-    (None: when something arrives). `limited`: rate limits apply; `rests`: the account was put to rest by one."""
+    (None: when something arrives). `limited`: rate limits apply; `rests`: one just put the account to rest;
+    `fails`: the account's troubles in a row."""
 
     messages: tuple[Claimed, ...] = ()
     account_version: int = 0
@@ -113,6 +116,7 @@ class Claim:
     limited: bool = False
     rests: bool = False
     wait: Seconds | None = None
+    fails: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +126,7 @@ class Finish:
     id: MessageId
     revision: int
     attempt: int
+    claim: int
     status: Status
     event: EventType
     detail: EventDetail
@@ -135,6 +140,7 @@ class Release:
     id: MessageId
     revision: int
     attempt: int
+    claim: int
     delay: Seconds | None = None
     refund: bool = False
     event: EventType | None = None
@@ -158,6 +164,7 @@ class InDoubt:
     revision: int
     client_id: str
     attempt: int
+    claim: int
     accepted_at: Instant
 
 

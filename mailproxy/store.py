@@ -16,6 +16,7 @@ from mailproxy.model import (
     Epoch,
     Instant,
     MessageId,
+    Resolution,
     Seconds,
     State,
     TenantPk,
@@ -60,16 +61,22 @@ class Queue(Protocol):
     ) -> Taken | None:
         """Take a free or expired lease, or one whose owner our supervisor reaped (`succeeds`)."""
 
-    async def renew_leases(self, epoch: Epoch, ttl: Seconds) -> frozenset[tuple[AccountPk, int]]:
+    async def renew_leases(
+        self, epoch: Epoch, accounts: Sequence[AccountPk], ttl: Seconds
+    ) -> frozenset[tuple[AccountPk, int]]:
         """Renew all that are still ours; an expired lease is never renewed."""
 
-    async def release_leases(self, epoch: Epoch, accounts: Sequence[AccountPk] | None = None) -> None: ...
+    async def release_leases(self, epoch: Epoch, account: tuple[AccountPk, int] | None = None) -> None:
+        """Give back one lease, or all. It only ends where claimed rows are left, so that somebody comes to look."""
 
     async def recover(
         self, account: AccountPk, *, epoch: Epoch, node: str, foreign_grace: Seconds, poison_after: int
     ) -> Recovered:
         """Adopt what dead epochs hold of the account: claimed rows at once; authorised rows at once when
         their process ran on `node` (its journal was replayed), else `foreign_grace` seconds after its end."""
+
+    async def unclaim(self, account: AccountPk, epoch: Epoch, known: Sequence[MessageId]) -> int:
+        """Free what this epoch claimed without knowing it, because the answer of a claim was lost."""
 
     async def suspect_alone(self, epoch: Epoch, message: MessageId, alone: bool) -> None:
         """Mark a suspect as being prepared alone: a death from now on counts against it. False clears it."""
@@ -172,6 +179,15 @@ class Directory(Protocol):
     async def delete_messages(self, tenant: TenantPk, client_ids: Sequence[str]) -> Deleted: ...
     async def cancel(self, tenant: TenantPk, client_id: str) -> State | None:
         """CANCELLED when it worked, else the state it is in; None when there is no such message."""
+
+    async def resolve(
+        self, tenant: TenantPk, client_id: str, resolution: Resolution, *, max_age: Seconds
+    ) -> State | None:
+        """UNKNOWN when the decision was taken, else the state it is in; None when there is no such message.
+
+        To be sent again it gets `max_age` seconds, a fresh count of attempts, and a new revision: what comes
+        late of the attempt in doubt no longer counts.
+        """
 
     async def cleanup(self, tenant: TenantPk | None, older_than: Seconds, *, limit: int) -> int:
         """Remove finished, reported messages older than `older_than`; at most `limit`, so call again."""

@@ -63,13 +63,23 @@ class SqlQueue:
     ) -> Taken | None:
         return await self.engine.write(lambda: _take_lease(account, slot, epoch, ttl, succeeds))
 
-    async def renew_leases(self, epoch: Epoch, ttl: Seconds) -> frozenset[tuple[AccountPk, int]]:
-        kept = await self.engine.write_soon(lambda: one("renew_leases", epoch=epoch, ttl=ttl))
+    async def renew_leases(
+        self, epoch: Epoch, accounts: Sequence[AccountPk], ttl: Seconds
+    ) -> frozenset[tuple[AccountPk, int]]:
+        kept = await self.engine.write_soon(
+            lambda: one("renew_leases", epoch=epoch, accounts=list(accounts), ttl=ttl)
+        )
         return frozenset((AccountPk(pk), slot) for pk, slot in kept)
 
-    async def release_leases(self, epoch: Epoch, accounts: Sequence[AccountPk] | None = None) -> None:
-        wanted = None if accounts is None else list(accounts)
-        await self.engine.write(lambda: one("release_leases", epoch=epoch, accounts=wanted))
+    async def release_leases(self, epoch: Epoch, account: tuple[AccountPk, int] | None = None) -> None:
+        pk, slot = account or (None, None)
+        await self.engine.write(lambda: one("release_leases", epoch=epoch, account=pk, slot=slot))
+
+    async def unclaim(self, account: AccountPk, epoch: Epoch, known: Sequence[MessageId]) -> int:
+        freed = await self.engine.write(
+            lambda: one("unclaim", account=account, epoch=epoch, known=list(known))
+        )
+        return len(freed)
 
     async def recover(
         self, account: AccountPk, *, epoch: Epoch, node: str, foreign_grace: Seconds, poison_after: int
@@ -193,14 +203,20 @@ def _recover(
         Step("recover_authorised", whose | {"node": node, "grace": grace}),
         Step("recover_left", whose),
     )
-    poisoned = [row for row in freed if row[3] >= poison_after]
+    poisoned = [row for row in freed if row[4] >= poison_after]
     if poisoned:
         error = "The sender died each time it prepared this message (crashed_sender)"
         failed = [
             Finish(
-                MessageId(id_), revision, attempts, Status.ERROR, EventType.ERROR, EventDetail(error=error)
+                MessageId(id_),
+                revision,
+                attempts,
+                claim,
+                Status.ERROR,
+                EventType.ERROR,
+                EventDetail(error=error),
             )
-            for id_, revision, attempts, _ in poisoned
+            for id_, revision, attempts, claim, _ in poisoned
         ]
         yield from _settle(epoch, failed, (), fallback)
     return Recovered(
@@ -221,11 +237,11 @@ def _claim(account: AccountPk, slot: int, epoch: Epoch, limit: int) -> Work[Clai
     )
     if not locked:
         return Claim(lease_lost=True)
-    version, condition, rest, suspended = locked[0]
+    version, condition, rest, fails, suspended = locked[0]
     if suspended or condition == AccountCondition.BREAKER_OPEN:
-        return Claim(account_version=version)
+        return Claim(account_version=version, fails=fails)
     if rest is not None and rest > 0:
-        return Claim(account_version=version, wait=rest)
+        return Claim(account_version=version, wait=rest, fails=fails)
     known = rows.limits(limit_rows)
     used, at = rows.used(used_rows)
     budget = limits.budget(known, used, at, limit) if known else limits.Budget(limit)
@@ -239,7 +255,7 @@ def _claim(account: AccountPk, slot: int, epoch: Epoch, limit: int) -> Work[Clai
     if known:
         yield (_charge(limits.charges(known, at, len(found))),)
     messages = sorted((rows.claimed(row) for row in found), key=lambda m: (m.priority, -m.waited, m.id))
-    return Claim(tuple(messages), version, limited=bool(known))
+    return Claim(tuple(messages), version, limited=bool(known), fails=fails)
 
 
 def _rest(account: AccountPk, version: int, budget: limits.Budget) -> Work[Claim]:

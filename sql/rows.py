@@ -67,6 +67,7 @@ def claimed(row: Row) -> Claimed:
         revision,
         client_id,
         attempt,
+        claim,
         crashes,
         suspect,
         priority,
@@ -82,6 +83,7 @@ def claimed(row: Row) -> Claimed:
         revision=revision,
         client_id=client_id,
         attempt=attempt,
+        claim=claim,
         crashes=crashes,
         suspect=bool(suspect),
         priority=Priority(priority),
@@ -95,7 +97,7 @@ def claimed(row: Row) -> Claimed:
 
 
 def in_doubt(row: Row) -> InDoubt:
-    return InDoubt(MessageId(row[0]), row[1], row[2], row[3], row[4])
+    return InDoubt(MessageId(row[0]), *row[1:])
 
 
 def limits(rows: Iterable[Row]) -> list[Limit]:
@@ -118,6 +120,8 @@ def used(rows: Iterable[Row]) -> tuple[dict[Scope, dict[int, int]], float]:
 def finish(one: Finish) -> dict[str, object]:
     return {
         "id": one.id,
+        "revision": one.revision,
+        "claim": one.claim,
         "status": int(one.status),
         "kind": str(one.event),
         "error": one.detail.error,
@@ -128,6 +132,8 @@ def finish(one: Finish) -> dict[str, object]:
 def release(one: Release) -> dict[str, object]:
     return {
         "id": one.id,
+        "revision": one.revision,
+        "claim": one.claim,
         "delay": one.delay,
         "refund": int(one.refund),
         "kind": str(one.event) if one.event else None,
@@ -143,6 +149,7 @@ def recipient_states(settlements: Sequence[Finish | Release]) -> list[dict[str, 
     return [
         {
             "message_id": one.id,
+            "claim": one.claim,
             "rcpt": r.index,
             "accepted": r.accepted,
             "permanent": r.permanent,

@@ -207,7 +207,7 @@ SELECT e.message_id, e.id, e.kind, extract(epoch FROM e.at)::float8, e.detail, N
 FROM event e WHERE e.message_id = ANY(%(ids)s) ORDER BY e.id;
 
 -- name: message_known
-SELECT m.id, m.status, q.phase FROM message m LEFT JOIN q ON q.id = m.id
+SELECT m.id, m.status, q.phase, m.account_pk FROM message m LEFT JOIN q ON q.id = m.id
 WHERE m.tenant_pk = %(tenant)s AND m.client_id = %(client_id)s;
 
 -- name: delete_messages
@@ -243,6 +243,29 @@ o AS (
     SELECT e.id, e.tenant_pk, e.message_id FROM e JOIN tenant t ON t.pk = e.tenant_pk
     WHERE %(fallback)s OR t.client_base_url IS NOT NULL)
 SELECT id FROM k;
+
+-- name: resolve
+-- Only what is in doubt: whatever else holds on to the message stays in its right.
+WITH m AS (
+    UPDATE message SET status = %(status)s, error = %(error)s, updated_at = now(),
+           done_at = CASE WHEN %(status)s <> 0 THEN now() END,
+           revision = CASE WHEN %(status)s = 0 THEN revision + 1 ELSE revision END
+    WHERE tenant_pk = %(tenant)s AND client_id = %(client_id)s AND status = 3
+    RETURNING id, tenant_pk, account_pk, priority, batch_code, revision),
+k AS (
+    INSERT INTO q (id, tenant_pk, account_pk, due_at, expires_at, batch_code, revision, priority, held)
+    SELECT m.id, m.tenant_pk, m.account_pk, now(), now() + make_interval(secs => %(max_age)s), m.batch_code, m.revision, m.priority,
+           m.batch_code IS NOT NULL AND EXISTS (SELECT FROM suspension s
+               WHERE s.tenant_pk = m.tenant_pk AND s.batch_code = m.batch_code)
+    FROM m WHERE %(status)s = 0),
+e AS (
+    INSERT INTO event (tenant_pk, message_id, kind, detail) SELECT tenant_pk, id, %(kind)s, %(detail)s FROM m
+    RETURNING id, tenant_pk, message_id),
+o AS (
+    INSERT INTO outbox (event_id, tenant_pk, message_id)
+    SELECT e.id, e.tenant_pk, e.message_id FROM e JOIN tenant t ON t.pk = e.tenant_pk
+    WHERE %(fallback)s OR t.client_base_url IS NOT NULL)
+SELECT id FROM m;
 
 -- name: expire
 WITH dead AS (

@@ -124,16 +124,31 @@ SELECT epoch FROM account_lease WHERE account_pk = %(account)s AND slot = %(slot
 INSERT INTO account_lease (account_pk, slot, epoch, expires_at)
 SELECT pk, %(slot)s, %(epoch)s, clock_timestamp() + make_interval(secs => %(ttl)s) FROM account WHERE pk = %(account)s
 ON CONFLICT (account_pk, slot) DO UPDATE SET epoch = excluded.epoch, expires_at = excluded.expires_at
-WHERE account_lease.expires_at < clock_timestamp()
+WHERE account_lease.expires_at < clock_timestamp() OR account_lease.epoch = excluded.epoch
    OR account_lease.epoch IN (SELECT epoch FROM process WHERE owner = ANY(%(succeeds)s))
 RETURNING epoch;
 
 -- name: renew_leases
 UPDATE account_lease SET expires_at = clock_timestamp() + make_interval(secs => %(ttl)s)
-WHERE epoch = %(epoch)s AND expires_at > clock_timestamp() RETURNING account_pk, slot;
+WHERE epoch = %(epoch)s AND account_pk = ANY(%(accounts)s) AND expires_at > clock_timestamp()
+RETURNING account_pk, slot;
 
 -- name: release_leases
-DELETE FROM account_lease WHERE epoch = %(epoch)s AND (%(accounts)s::bigint[] IS NULL OR account_pk = ANY(%(accounts)s::bigint[]));
+-- Where something claimed is left the lease only ends: the scout then has somebody look, whatever the account's state.
+WITH mine AS MATERIALIZED (
+    SELECT l.account_pk, l.slot, EXISTS (SELECT FROM q WHERE q.account_pk = l.account_pk AND q.phase > 0) AS left_over
+    FROM account_lease l
+    WHERE l.epoch = %(epoch)s AND (%(account)s::bigint IS NULL OR (l.account_pk, l.slot) = (%(account)s, %(slot)s))),
+ended AS (
+    UPDATE account_lease l SET expires_at = clock_timestamp() - interval '1 ms' FROM mine
+    WHERE (l.account_pk, l.slot) = (mine.account_pk, mine.slot) AND l.epoch = %(epoch)s AND mine.left_over)
+DELETE FROM account_lease l USING mine
+WHERE (l.account_pk, l.slot) = (mine.account_pk, mine.slot) AND l.epoch = %(epoch)s AND NOT mine.left_over;
+
+-- name: unclaim
+-- What a claim took whose answer never came: this process does not know of it, so it gives it back.
+UPDATE q SET epoch = NULL, phase = 0, charged_at = NULL, attempts = greatest(attempts - 1, 0)
+WHERE account_pk = %(account)s AND epoch = %(epoch)s AND phase = 1 AND id <> ALL(%(known)s) RETURNING id;
 
 -- name: recover_claimed
 -- Rows whose holder no longer has the account's lease. A death while a suspect was prepared alone counts.
@@ -147,7 +162,7 @@ UPDATE q SET crashes = crashes + (suspect = 2)::int, suspect = 1, attempts = gre
        epoch = CASE WHEN crashes + (suspect = 2)::int >= %(poison_after)s THEN %(epoch)s::bigint END,
        phase = CASE WHEN crashes + (suspect = 2)::int >= %(poison_after)s THEN 1 ELSE 0 END
 WHERE id = ANY(ARRAY(SELECT id FROM dead)) AND phase = 1 AND epoch <> %(epoch)s
-RETURNING id, revision, attempts, crashes;
+RETURNING id, revision, attempts, claim, crashes;
 
 -- name: recover_authorised
 WITH dead AS (
@@ -159,7 +174,7 @@ WITH dead AS (
     ORDER BY q.id FOR UPDATE OF q)
 UPDATE q SET epoch = %(epoch)s FROM message m
 WHERE q.id = ANY(ARRAY(SELECT id FROM dead)) AND q.phase = 2 AND q.epoch <> %(epoch)s AND m.id = q.id
-RETURNING q.id, q.revision, m.client_id, q.attempts, extract(epoch FROM m.created_at)::float8;
+RETURNING q.id, q.revision, m.client_id, q.attempts, q.claim, extract(epoch FROM m.created_at)::float8;
 
 -- name: recover_left
 SELECT count(*) FROM q WHERE account_pk = %(account)s AND epoch <> %(epoch)s AND phase = 2
@@ -171,7 +186,7 @@ UPDATE q SET suspect = %(suspect)s WHERE id = %(id)s AND epoch = %(epoch)s AND p
 
 -- name: claim_lock
 -- The lease fences, the state row serialises; what follows in the transaction sees a snapshot taken after both.
-SELECT a.version, st.condition, extract(epoch FROM st.not_before - now())::float8,
+SELECT a.version, st.condition, extract(epoch FROM st.not_before - now())::float8, st.fails,
        EXISTS (SELECT FROM suspension s WHERE s.tenant_pk IN (0, a.tenant_pk) AND s.batch_code = '')
 FROM account_lease l JOIN account a ON a.pk = l.account_pk JOIN account_state st ON st.account_pk = a.pk
 WHERE l.account_pk = %(account)s AND l.slot = %(slot)s AND l.epoch = %(epoch)s AND l.expires_at > clock_timestamp()
@@ -222,12 +237,12 @@ WITH pick AS MATERIALIZED (
 lock AS MATERIALIZED (
     SELECT id FROM q WHERE id = ANY(ARRAY(SELECT id FROM pick)) AND epoch IS NULL AND NOT held FOR UPDATE SKIP LOCKED),
 u AS (
-    UPDATE q SET epoch = %(epoch)s, phase = 1, attempts = attempts + 1, charged_at = to_timestamp(%(at)s::float8)
+    UPDATE q SET epoch = %(epoch)s, phase = 1, attempts = attempts + 1, claim = claim + 1, charged_at = to_timestamp(%(at)s::float8)
     WHERE id = ANY(ARRAY(SELECT id FROM lock))
       AND EXISTS (SELECT FROM account_lease l WHERE l.account_pk = %(account)s AND l.slot = %(slot)s
                   AND l.epoch = %(epoch)s AND l.expires_at > now())
-    RETURNING id, revision, attempts, crashes, suspect, priority, due_at, expires_at, batch_code)
-SELECT u.id, u.revision, m.client_id, u.attempts, u.crashes, u.suspect > 0, u.priority,
+    RETURNING id, revision, attempts, claim, crashes, suspect, priority, due_at, expires_at, batch_code)
+SELECT u.id, u.revision, m.client_id, u.attempts, u.claim, u.crashes, u.suspect > 0, u.priority,
        extract(epoch FROM m.created_at)::float8, extract(epoch FROM now() - u.due_at)::float8,
        u.expires_at <= now(), u.batch_code, m.payload, m.settled
 FROM u CROSS JOIN LATERAL (
@@ -266,10 +281,12 @@ RETURNING q.id;
 
 -- name: finish
 WITH r AS MATERIALIZED (
-    SELECT * FROM json_to_recordset(%(rows)s::json) AS r(id bigint, status smallint, kind text, error text, detail text)),
+    SELECT * FROM json_to_recordset(%(rows)s::json) AS r(id bigint, revision smallint, claim int, status smallint, kind text,
+        error text, detail text)),
 d AS (
-    DELETE FROM q WHERE id = ANY(%(ids)s) AND epoch = %(epoch)s
-    RETURNING id, tenant_pk, attempts),
+    DELETE FROM q USING r
+    WHERE q.id = ANY(%(ids)s) AND q.epoch = %(epoch)s AND r.id = q.id AND r.claim = q.claim AND r.revision = q.revision
+    RETURNING q.id, q.tenant_pk, q.attempts),
 m AS (
     UPDATE message SET status = r.status, error = r.error, attempts = d.attempts, done_at = clock_timestamp(),
            updated_at = clock_timestamp()
@@ -286,16 +303,17 @@ SELECT id FROM d;
 
 -- name: release
 WITH r AS MATERIALIZED (
-    SELECT * FROM json_to_recordset(%(rows)s::json) AS r(id bigint, delay float8, refund int, kind text, detail text)),
+    SELECT * FROM json_to_recordset(%(rows)s::json) AS r(id bigint, revision smallint, claim int, delay float8, refund int,
+        kind text, detail text)),
 u AS (
     UPDATE q SET epoch = NULL, phase = 0, charged_at = NULL,
-           due_at = coalesce(now() + make_interval(secs => (SELECT delay FROM r WHERE r.id = q.id)), due_at),
-           attempts = greatest(attempts - (SELECT refund FROM r WHERE r.id = q.id), 0),
+           due_at = coalesce(now() + make_interval(secs => r.delay), q.due_at),
+           attempts = greatest(q.attempts - r.refund, 0),
            suspect = CASE WHEN phase = 2 THEN 0 ELSE least(suspect, 1) END,
            held = batch_code IS NOT NULL AND EXISTS (SELECT FROM suspension s
                WHERE s.tenant_pk = q.tenant_pk AND s.batch_code = q.batch_code)
-    WHERE id = ANY(%(ids)s) AND epoch = %(epoch)s
-    RETURNING id, tenant_pk),
+    FROM r WHERE q.id = ANY(%(ids)s) AND q.epoch = %(epoch)s AND r.id = q.id AND r.claim = q.claim AND r.revision = q.revision
+    RETURNING q.id, q.tenant_pk),
 e AS (
     INSERT INTO event (tenant_pk, message_id, kind, detail, at)
     SELECT u.tenant_pk, u.id, r.kind, r.detail, clock_timestamp() FROM u JOIN r USING (id) WHERE r.kind IS NOT NULL
@@ -310,9 +328,9 @@ SELECT id FROM u;
 -- Written in the transaction of the finish or release it belongs to, and only for rows still ours.
 INSERT INTO recipient_state (message_id, rcpt, accepted, permanent, address, code, enhanced, reply)
 SELECT r.message_id, r.rcpt, r.accepted, r.permanent, r.address, r.code, r.enhanced, r.reply
-FROM json_to_recordset(%(rows)s::json) AS r(message_id bigint, rcpt smallint, accepted boolean, permanent boolean,
+FROM json_to_recordset(%(rows)s::json) AS r(message_id bigint, claim int, rcpt smallint, accepted boolean, permanent boolean,
     address text, code smallint, enhanced text, reply text)
-WHERE (SELECT q.epoch FROM q WHERE q.id = r.message_id) = %(epoch)s
+WHERE (SELECT q.epoch FROM q WHERE q.id = r.message_id AND q.claim = r.claim) = %(epoch)s
 ON CONFLICT (message_id, rcpt) DO UPDATE SET accepted = excluded.accepted, permanent = excluded.permanent,
     code = excluded.code, enhanced = excluded.enhanced, reply = excluded.reply;
 

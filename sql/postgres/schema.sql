@@ -148,6 +148,7 @@ CREATE TABLE q (
     priority smallint NOT NULL,
     phase smallint NOT NULL DEFAULT 0,
     attempts smallint NOT NULL DEFAULT 0,
+    claim integer NOT NULL DEFAULT 0,
     crashes smallint NOT NULL DEFAULT 0,
     suspect smallint NOT NULL DEFAULT 0,
     held boolean NOT NULL DEFAULT false,

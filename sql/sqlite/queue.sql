@@ -92,16 +92,27 @@ SELECT epoch FROM account_lease WHERE account_pk = :account AND slot = :slot;
 INSERT INTO account_lease (account_pk, slot, epoch, expires_at)
 SELECT pk, :slot, :epoch, :now + :ttl FROM account WHERE pk = :account
 ON CONFLICT (account_pk, slot) DO UPDATE SET epoch = excluded.epoch, expires_at = excluded.expires_at
-WHERE account_lease.expires_at < :now
+WHERE account_lease.expires_at < :now OR account_lease.epoch = excluded.epoch
+   OR account_lease.expires_at > :now + 2 * :ttl -- the clock was set back
    OR account_lease.epoch IN (SELECT epoch FROM process WHERE owner IN (SELECT value FROM json_each(:succeeds)))
 RETURNING epoch;
 
 -- name: renew_leases
-UPDATE account_lease SET expires_at = :now + :ttl WHERE epoch = :epoch AND expires_at > :now RETURNING account_pk, slot;
+UPDATE account_lease SET expires_at = :now + :ttl WHERE epoch = :epoch
+  AND account_pk IN (SELECT value FROM json_each(:accounts)) AND expires_at > :now RETURNING account_pk, slot;
 
 -- name: release_leases
-DELETE FROM account_lease WHERE epoch = :epoch
-  AND (:accounts IS NULL OR account_pk IN (SELECT value FROM json_each(:accounts)));
+-- Where something claimed is left the lease only ends: the scout then has somebody look, whatever the account's state.
+UPDATE account_lease SET expires_at = :now - 0.001
+WHERE epoch = :epoch AND (:account IS NULL OR (account_pk = :account AND slot = :slot))
+  AND EXISTS (SELECT 1 FROM q WHERE q.account_pk = account_lease.account_pk AND q.phase > 0);
+DELETE FROM account_lease WHERE epoch = :epoch AND (:account IS NULL OR (account_pk = :account AND slot = :slot))
+  AND expires_at >= :now;
+
+-- name: unclaim
+UPDATE q SET epoch = NULL, phase = 0, charged_at = NULL, attempts = max(attempts - 1, 0)
+WHERE account_pk = :account AND epoch = :epoch AND phase = 1 AND id NOT IN (SELECT value FROM json_each(:known))
+RETURNING id;
 
 -- name: recover_claimed
 UPDATE q SET crashes = crashes + (suspect = 2), suspect = 1, attempts = max(attempts - 1, 0), charged_at = NULL,
@@ -110,7 +121,7 @@ UPDATE q SET crashes = crashes + (suspect = 2), suspect = 1, attempts = max(atte
 WHERE account_pk = :account AND epoch <> :epoch AND phase = 1
   AND NOT EXISTS (SELECT 1 FROM account_lease l
       WHERE l.account_pk = q.account_pk AND l.epoch = q.epoch AND l.expires_at > :now)
-RETURNING id, revision, attempts, crashes;
+RETURNING id, revision, attempts, claim, crashes;
 
 -- name: recover_authorised
 UPDATE q SET epoch = :epoch
@@ -120,7 +131,7 @@ WHERE q.id IN (
       AND NOT EXISTS (SELECT 1 FROM account_lease l
           WHERE l.account_pk = d.account_pk AND l.epoch = d.epoch AND l.expires_at > :now)
       AND (p.epoch IS NULL OR p.node = :node OR p.seen_at < :now - :grace))
-RETURNING q.id, q.revision, (SELECT client_id FROM message WHERE message.id = q.id), q.attempts,
+RETURNING q.id, q.revision, (SELECT client_id FROM message WHERE message.id = q.id), q.attempts, q.claim,
           (SELECT created_at FROM message WHERE message.id = q.id);
 
 -- name: recover_left
@@ -132,7 +143,7 @@ SELECT count(*) FROM q WHERE account_pk = :account AND epoch <> :epoch AND phase
 UPDATE q SET suspect = :suspect WHERE id = :id AND epoch = :epoch AND phase = 1 RETURNING id;
 
 -- name: claim_lock
-SELECT a.version, st.condition, st.not_before - :now,
+SELECT a.version, st.condition, st.not_before - :now, st.fails,
        EXISTS (SELECT 1 FROM suspension s WHERE s.tenant_pk IN (0, a.tenant_pk) AND s.batch_code = '')
 FROM account_lease l JOIN account a ON a.pk = l.account_pk JOIN account_state st ON st.account_pk = a.pk
 WHERE l.account_pk = :account AND l.slot = :slot AND l.epoch = :epoch AND l.expires_at > :now;
@@ -164,7 +175,7 @@ FROM (SELECT l.kind, l.scope, l.win, CAST(q.charged_at / l.slot_s AS INTEGER) AS
 WHERE rate_slot.kind = c.kind AND rate_slot.scope = c.scope AND rate_slot.win = c.win AND rate_slot.slot = c.slot;
 
 -- name: claim
-UPDATE q SET epoch = :epoch, phase = 1, attempts = attempts + 1, charged_at = :at
+UPDATE q SET epoch = :epoch, phase = 1, attempts = attempts + 1, claim = claim + 1, charged_at = :at
 WHERE id IN (
     SELECT id FROM (
         SELECT * FROM (SELECT id, priority, due_at FROM q WHERE account_pk = :account AND held = 0 AND priority = 0
@@ -179,7 +190,7 @@ WHERE id IN (
         SELECT * FROM (SELECT id, priority, due_at FROM q WHERE account_pk = :account AND held = 0 AND priority = 3
                        AND due_at <= :now AND epoch IS NULL ORDER BY due_at, id LIMIT :limit)
     ) ORDER BY priority, due_at, id LIMIT :limit)
-RETURNING id, revision, (SELECT client_id FROM message WHERE message.id = q.id), attempts, crashes, suspect > 0, priority,
+RETURNING id, revision, (SELECT client_id FROM message WHERE message.id = q.id), attempts, claim, crashes, suspect > 0, priority,
     (SELECT created_at FROM message WHERE message.id = q.id), :now - due_at, expires_at <= :now, batch_code,
     (SELECT payload FROM body WHERE message_id = q.id),
     (SELECT json_group_array(json_array(s.rcpt, s.accepted, s.address, s.code, s.enhanced, s.reply, s.permanent))
@@ -214,31 +225,33 @@ RETURNING q.id;
 -- name: finish
 UPDATE message SET status = :status, error = :error, attempts = (SELECT attempts FROM q WHERE q.id = :id), done_at = :now,
        updated_at = :now
-WHERE id = :id AND EXISTS (SELECT 1 FROM q WHERE q.id = :id AND q.epoch = :epoch);
+WHERE id = :id AND EXISTS (SELECT 1 FROM q WHERE q.id = :id AND q.epoch = :epoch AND q.claim = :claim AND q.revision = :revision);
 INSERT INTO event (tenant_pk, message_id, kind, detail, at)
-SELECT tenant_pk, id, :kind, :detail, :now FROM q WHERE id = :id AND epoch = :epoch;
+SELECT tenant_pk, id, :kind, :detail, :now FROM q WHERE id = :id AND epoch = :epoch AND claim = :claim AND revision = :revision;
 INSERT INTO outbox (event_id, tenant_pk, message_id)
 SELECT (SELECT max(e.id) FROM event e WHERE e.message_id = :id), q.tenant_pk, q.id FROM q JOIN tenant t ON t.pk = q.tenant_pk
-WHERE q.id = :id AND q.epoch = :epoch AND (:fallback OR t.client_base_url IS NOT NULL);
-DELETE FROM q WHERE id IN (SELECT value FROM json_each(:ids)) AND epoch = :epoch RETURNING id;
+WHERE q.id = :id AND q.epoch = :epoch AND q.claim = :claim AND q.revision = :revision
+  AND (:fallback OR t.client_base_url IS NOT NULL);
+DELETE FROM q WHERE id = :id AND epoch = :epoch AND claim = :claim AND revision = :revision RETURNING id;
 
 -- name: release
-SELECT id FROM q WHERE id IN (SELECT value FROM json_each(:ids)) AND epoch = :epoch;
 INSERT INTO event (tenant_pk, message_id, kind, detail, at)
-SELECT tenant_pk, id, :kind, :detail, :now FROM q WHERE id = :id AND epoch = :epoch AND :kind IS NOT NULL;
+SELECT tenant_pk, id, :kind, :detail, :now FROM q
+WHERE id = :id AND epoch = :epoch AND claim = :claim AND revision = :revision AND :kind IS NOT NULL;
 INSERT INTO outbox (event_id, tenant_pk, message_id)
 SELECT (SELECT max(e.id) FROM event e WHERE e.message_id = :id), q.tenant_pk, q.id FROM q JOIN tenant t ON t.pk = q.tenant_pk
-WHERE q.id = :id AND q.epoch = :epoch AND :kind IS NOT NULL AND (:fallback OR t.client_base_url IS NOT NULL);
+WHERE q.id = :id AND q.epoch = :epoch AND q.claim = :claim AND q.revision = :revision AND :kind IS NOT NULL
+  AND (:fallback OR t.client_base_url IS NOT NULL);
 UPDATE q SET epoch = NULL, phase = 0, charged_at = NULL, due_at = coalesce(:now + :delay, due_at),
        attempts = max(attempts - :refund, 0), suspect = CASE WHEN phase = 2 THEN 0 ELSE min(suspect, 1) END,
        held = batch_code IS NOT NULL AND EXISTS (SELECT 1 FROM suspension s
            WHERE s.tenant_pk = q.tenant_pk AND s.batch_code = q.batch_code)
-WHERE id = :id AND epoch = :epoch;
+WHERE id = :id AND epoch = :epoch AND claim = :claim AND revision = :revision RETURNING id;
 
 -- name: recipients_settled
 INSERT INTO recipient_state (message_id, rcpt, accepted, permanent, address, code, enhanced, reply)
 SELECT :message_id, :rcpt, :accepted, :permanent, :address, :code, :enhanced, :reply
-FROM q WHERE q.id = :message_id AND q.epoch = :epoch
+FROM q WHERE q.id = :message_id AND q.epoch = :epoch AND q.claim = :claim
 ON CONFLICT (message_id, rcpt) DO UPDATE SET accepted = excluded.accepted, permanent = excluded.permanent,
     code = excluded.code, enhanced = excluded.enhanced, reply = excluded.reply;
 

@@ -126,6 +126,7 @@ CREATE TABLE q (
     priority   INTEGER NOT NULL,
     phase      INTEGER NOT NULL DEFAULT 0 CHECK (phase BETWEEN 0 AND 2),
     attempts   INTEGER NOT NULL DEFAULT 0,
+    claim      INTEGER NOT NULL DEFAULT 0,           -- grows with every claim, never given back
     crashes    INTEGER NOT NULL DEFAULT 0,
     suspect    INTEGER NOT NULL DEFAULT 0,           -- 1: its preparer died; 2: being prepared alone
     held       INTEGER NOT NULL DEFAULT 0,

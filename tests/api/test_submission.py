@@ -31,7 +31,7 @@ async def finish(store: Store, client_id: str, status: Status, event: EventType)
     claim = await store.queue.claim(account, 0, epoch=epoch, limit=100)
     await store.queue.intend(epoch, [found.id for found in claim.messages])
     ends = [
-        Finish(found.id, found.revision, found.attempt, status, event, EventDetail())
+        Finish(found.id, found.revision, found.attempt, found.claim, status, event, EventDetail())
         for found in claim.messages
         if found.client_id == client_id
     ]

@@ -21,7 +21,7 @@ async def test_what_was_claimed_under_a_lost_lease_is_sent_by_the_next_owner(
         async with world.sender():
             await world.until(lambda states: State.SENT in states.values())
             (loser,) = await store.fleet.processes()
-            await store.queue.renew_leases(loser.epoch, -1.0)
+            await store.queue.renew_leases(loser.epoch, [world.account], -1.0)
             async with asyncio.timeout(10):
                 while await store.fleet.processes():
                     await asyncio.sleep(0.02)

@@ -71,17 +71,21 @@ class Sender:
 
     async def lose_lease(self) -> None:
         """Let it end as it would for a process that is stopped: without a word."""
-        assert await self.store.queue.renew_leases(self.epoch, NOW)
+        assert await self.store.queue.renew_leases(self.epoch, [self.account], NOW)
 
 
 def sent(message: Claimed, *, late: bool = False) -> Finish:
     detail = EventDetail(attempt=message.attempt, code=250, late=late)
-    return Finish(message.id, message.revision, message.attempt, Status.SENT, EventType.SENT, detail)
+    return Finish(
+        message.id, message.revision, message.attempt, message.claim, Status.SENT, EventType.SENT, detail
+    )
 
 
 def failed(message: Claimed, error: str = "(550, 'no') (SMTP 550)") -> Finish:
     detail = EventDetail(attempt=message.attempt, error=error, code=550)
-    return Finish(message.id, message.revision, message.attempt, Status.ERROR, EventType.ERROR, detail)
+    return Finish(
+        message.id, message.revision, message.attempt, message.claim, Status.ERROR, EventType.ERROR, detail
+    )
 
 
 def unknown(message: Any) -> Finish:
@@ -89,6 +93,7 @@ def unknown(message: Any) -> Finish:
         message.id,
         message.revision,
         message.attempt,
+        message.claim,
         Status.UNKNOWN,
         EventType.UNKNOWN,
         EventDetail(error="?"),
@@ -96,7 +101,7 @@ def unknown(message: Any) -> Finish:
 
 
 def back(message: Any, **changes: Any) -> Release:
-    return Release(message.id, message.revision, message.attempt, **changes)
+    return Release(message.id, message.revision, message.attempt, message.claim, **changes)
 
 
 @dataclass(frozen=True)

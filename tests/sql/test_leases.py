@@ -18,7 +18,7 @@ async def test_a_lease_is_one_processes_until_it_ends(world: World) -> None:
     assert await queue.take_lease(world.account, 0, epoch=first, ttl=TTL) == Taken(unclean=False)
     assert await queue.take_lease(world.account, 0, epoch=second, ttl=TTL) is None
     assert await queue.take_lease(world.account, 1, epoch=second, ttl=TTL) == Taken(unclean=False)
-    await queue.renew_leases(first, NOW)
+    await queue.renew_leases(first, [world.account], NOW)
     assert await queue.take_lease(world.account, 0, epoch=second, ttl=TTL) == Taken(unclean=True)
 
 
@@ -36,15 +36,15 @@ async def test_some_leases_are_given_back_and_others_kept(world: World) -> None:
     other = await world.add_account("other")
     sender = await world.sender()
     await world.store.queue.take_lease(other, 0, epoch=sender.epoch, ttl=TTL)
-    await world.store.queue.release_leases(sender.epoch, [other])
-    assert await world.store.queue.renew_leases(sender.epoch, TTL) == {(world.account, 0)}
+    await world.store.queue.release_leases(sender.epoch, (other, 0))
+    assert await world.store.queue.renew_leases(sender.epoch, [world.account], TTL) == {(world.account, 0)}
 
 
 async def test_an_ended_lease_is_never_renewed(world: World) -> None:
     sender = await world.sender()
-    assert await world.store.queue.renew_leases(sender.epoch, TTL) == {(world.account, 0)}
+    assert await world.store.queue.renew_leases(sender.epoch, [world.account], TTL) == {(world.account, 0)}
     await sender.lose_lease()
-    assert await world.store.queue.renew_leases(sender.epoch, TTL) == frozenset()
+    assert await world.store.queue.renew_leases(sender.epoch, [world.account], TTL) == frozenset()
 
 
 async def test_the_heir_of_a_reaped_process_need_not_wait(world: World) -> None:

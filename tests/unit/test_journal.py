@@ -52,8 +52,8 @@ def test_every_outcome_comes_back_as_it_was(
     tmp_path_factory: pytest.TempPathFactory, outcome: Outcome
 ) -> None:
     journal = Journal.open(tmp_path_factory.mktemp("state"), Epoch(7))
-    journal.record(MessageId(42), 3, 2, outcome)
-    assert read(journal.path) == [Record(MessageId(42), 3, 2, outcome)]
+    journal.record(Record(MessageId(42), 3, 2, 4, outcome))
+    assert read(journal.path) == [Record(MessageId(42), 3, 2, 4, outcome)]
     journal.close(remove=True)
 
 
@@ -65,14 +65,14 @@ def journal(tmp_path: Path):
 
 
 def fill(journal: Journal, count: int = 3) -> list[Record]:
-    records = [Record(MessageId(n), 1, 1, Sent(REPLY, (REFUSAL,))) for n in range(count)]
+    records = [Record(MessageId(n), 1, 1, 1, Sent(REPLY, (REFUSAL,))) for n in range(count)]
     for record in records:
-        journal.record(record.message, record.revision, record.attempt, record.outcome)
+        journal.record(record)
     return records
 
 
 def test_texts_are_kept_to_512_bytes(journal: Journal) -> None:
-    journal.record(MessageId(1), 1, 1, Sent(Reply(250, "\N{SNOWMAN}" * 512)))
+    journal.record(Record(MessageId(1), 1, 1, 1, Sent(Reply(250, "\N{SNOWMAN}" * 512))))
     outcome = read(journal.path)[0].outcome
     assert isinstance(outcome, Sent)
     assert outcome.reply.text == "\N{SNOWMAN}" * 170
@@ -127,10 +127,10 @@ import os, signal, sys
 from pathlib import Path
 from mailproxy.model import Epoch, MessageId
 from mailproxy.outcome import Reply, Sent
-from workers.sender.journal import Journal
+from workers.sender.journal import Journal, Record
 journal = Journal.open(Path(sys.argv[1]), Epoch(int(sys.argv[2])))
 for n in range(100):
-    journal.record(MessageId(n), 1, 1, Sent(Reply(250, "ok")))
+    journal.record(Record(MessageId(n), 1, 1, 1, Sent(Reply(250, "ok"))))
 os.kill(os.getpid(), signal.SIGKILL)
 """
 
@@ -148,19 +148,19 @@ import resource, sys
 from pathlib import Path
 from mailproxy.model import Epoch, MessageId
 from mailproxy.outcome import Reply, Sent
-from workers.sender.journal import Journal
+from workers.sender.journal import Journal, Record
 journal = Journal.open(Path(sys.argv[1]), Epoch(1))
 sent = Sent(Reply(250, "x" * 100))
-journal.record(MessageId(1), 1, 1, sent)
+journal.record(Record(MessageId(1), 1, 1, 1, sent))
 hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
 resource.setrlimit(resource.RLIMIT_FSIZE, (250, hard))
 for n in (2, 3):
     try:
-        journal.record(MessageId(n), 1, 1, sent)
+        journal.record(Record(MessageId(n), 1, 1, 1, sent))
     except OSError as error:
         print(error.errno)
 resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
-journal.record(MessageId(4), 1, 1, sent)
+journal.record(Record(MessageId(4), 1, 1, 1, sent))
 """
 
 

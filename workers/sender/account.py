@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from math import inf
+from pathlib import Path
 
 from mailproxy import log, metrics
 from mailproxy.errors import StorageUnavailable
@@ -40,6 +41,7 @@ class Sending:
     store: Store
     epoch: Epoch
     node: str
+    journals: Path
     handover: HandOver
     settlements: Settlements
     retry: RetryPolicy
@@ -66,7 +68,9 @@ class AccountSender:
         self._sending = sending
         self._account = account
         self._slot = slot
-        self._recover_again = unclean
+        self._recover_again = True
+        self._unclean = unclean
+        self._claim_lost = False
         self._rules = self._rules_of(account)
         self._pool = Pool(account, limit=sending.connections, timeouts=sending.timeouts)
         self._ready: deque[Claimed] = deque()
@@ -75,7 +79,7 @@ class AccountSender:
         self._limited = False
         self._in_trouble = False
         self._was_in_trouble = True
-        self._troubles = 0
+        self._fails = 0
         self._rate = activity.Rate()
         self._settled_at = time.monotonic()
         self.metrics = metrics.account(account.tenant_id, account.id)
@@ -121,15 +125,19 @@ class AccountSender:
     async def _claim_some(self) -> Seconds:
         """Claim up to what the connections can take soon; returns how long there is nothing to do unless woken."""
         try:
+            if self._claim_lost:
+                await self._unclaim()
             if self._recover_again:
                 await self._recover()
             wanted = self._room()
             if wanted <= 0:
                 return LOOK_AGAIN
+            self._claim_lost = True
             claim = await self._sending.store.queue.claim(
                 self._account.pk, self._slot, epoch=self._sending.epoch, limit=wanted
             )
             await self._take(claim)
+            self._claim_lost = False
         except StorageUnavailable as e:
             _log.warning("cannot_claim", account=self._account.id, error=e.detail)
             return DATABASE_PAUSE
@@ -156,12 +164,14 @@ class AccountSender:
             await self._reload()
             raise LeaseLost(self._account.id)
         self._sending.handover.at("claimed")
-        self._limited = claim.limited
+        self._fails = claim.fails
         if claim.rests:
             self.metrics.rate_limited.inc()
             self.metrics.deferred.inc()
         if claim.messages and claim.account_version != self._account.version:
             await self._reload()
+        if claim.messages:
+            self._limited = claim.limited
         for message in claim.messages:
             activity.claimed(self._account, message)
             if message.expired:
@@ -178,7 +188,22 @@ class AccountSender:
         self._rules = self._rules_of(account)
         self._pool.update(account)
 
+    async def _unclaim(self) -> None:
+        """A claim whose answer was lost may have taken rows that nobody here knows of."""
+        await self._sending.settlements.flushed()
+        running = [progress.message.id for progress in self._running.values() if progress]
+        known = [*running, *(message.id for message in self._ready)]
+        freed = await self._sending.store.queue.unclaim(self._account.pk, self._sending.epoch, known)
+        self._claim_lost = False
+        if freed:
+            _log.warning("claim_given_back", account=self._account.id, messages=freed)
+
     async def _recover(self) -> None:
+        if self._unclean:
+            await recovery.believe_others(
+                self._sending.store.queue, self._sending.journals, self._sending.retry, self._sending.epoch
+            )
+            self._unclean = False
         found = await recovery.recover(
             self._sending.store.queue,
             self._account,
@@ -237,7 +262,7 @@ class AccountSender:
         if isinstance(outcome, AccountTrouble):
             await self._back_off(outcome)
         elif isinstance(outcome, Sent) and self._was_in_trouble:
-            self._was_in_trouble, self._troubles = False, 0
+            self._was_in_trouble, self._fails = False, 0
             await self._tell_database(self._sending.store.queue.account_works(self._account.pk))
 
     async def _back_off(self, trouble: AccountTrouble) -> None:
@@ -247,9 +272,9 @@ class AccountSender:
             return
         self._in_trouble = self._was_in_trouble = True
         condition = AccountCondition.BREAKER_OPEN if trouble.definite else AccountCondition.BACKING_OFF
-        self._troubles += 1
+        self._fails += 1
         chance = random.random()  # noqa: S311 - spreads retries
-        rest = trouble.retry_after or backoff(self._troubles, chance)
+        rest = trouble.retry_after or backoff(self._fails, chance)
         _log.warning(
             "account_rests",
             tenant=self._account.tenant_id,

@@ -20,9 +20,10 @@ _log = log.get(__name__)
 class Intents:
     """Asks for durable permission to send dots. Only a True answer is one."""
 
-    def __init__(self, queue: Queue, epoch: Epoch) -> None:
+    def __init__(self, queue: Queue, epoch: Epoch, *, broken: Callable[[str], None]) -> None:
         self._queue = queue
         self._epoch = epoch
+        self._broken = broken
         self._waiting: list[tuple[MessageId, bool, asyncio.Future[bool]]] = []
         self._task: asyncio.Task[None] | None = None
 
@@ -50,6 +51,9 @@ class Intents:
             )
         except StorageUnavailable as e:
             _log.warning("intent_not_recorded", messages=len(group), error=e.detail)
+        except Exception as e:  # noqa: BLE001 - a bug here must end the process, not leave sessions waiting
+            _log.error("intent_broke", exc_info=True)
+            self._broken(f"a bug: {type(e).__name__}")
         finally:
             for message, _, answer in group:
                 if not answer.done():

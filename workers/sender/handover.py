@@ -14,7 +14,7 @@ from mailproxy.model import Seconds
 from mailproxy.outcome import AccountTrouble, Deferred, Outcome, Sent, Unknown, Withheld
 from mailproxy.records import Claimed
 from workers.sender.groups import Intents
-from workers.sender.journal import Journal
+from workers.sender.journal import Journal, Record
 from workers.sender.pool import Pool
 from workers.sender.prepare import Preparation, Prepared
 from workers.sender.session import ConnectionLost, Offered, Session
@@ -128,6 +128,8 @@ async def _commit(
         reason = "the intent was refused"
     if reason is None and limited and time.monotonic() - asked > SLACK:
         reason = "the rate slot has passed"
+    if reason is None and not _record(shared, message, Unknown("the dot may have been sent")):
+        reason = shared.gate.reason
     if reason is not None:
         session.abandon()
         outcome: Outcome = Withheld(reason)
@@ -155,9 +157,15 @@ def _named(outcome: Outcome, prepared: Prepared) -> Outcome:
     return replace(outcome, accepted=tuple(r for r in prepared.recipients if r[0] not in without))
 
 
-def _record(shared: HandOver, message: Claimed, outcome: Outcome) -> None:
-    """A journal that cannot be written closes the gate: the next outcome might be lost (RELIABILITY F27)."""
+def _record(shared: HandOver, message: Claimed, outcome: Outcome) -> bool:
+    """A journal that cannot be written closes the gate: the next outcome might be lost (RELIABILITY F27).
+
+    A line before the dot, so that an earlier line of the same message never speaks for this attempt.
+    """
     try:
-        shared.journal.record(message.id, message.revision, message.attempt, outcome)
+        record = Record(message.id, message.revision, message.attempt, message.claim, outcome)
+        shared.journal.record(record)
     except OSError as e:
         shared.gate.close(f"the journal cannot be written: {e}")
+        return False
+    return True

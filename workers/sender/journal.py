@@ -39,6 +39,7 @@ class Record:
     message: MessageId
     revision: int
     attempt: int
+    claim: int
     outcome: Outcome
 
 
@@ -70,9 +71,9 @@ class Journal:
             draft.unlink()
         return cls(path, fd)
 
-    def record(self, message: MessageId, revision: int, attempt: int, outcome: Outcome) -> None:
+    def record(self, record: Record) -> None:
         """Append one outcome. After an OSError no further dot may be sent: its outcome could not be kept."""
-        line = _encode(Record(message, revision, attempt, outcome))
+        line = _encode(record)
         # A line cut short by a full disk must not swallow the one after it.
         written = os.write(self._fd, b"\n" + line if self._torn else line)
         self._torn = written != len(line) + self._torn
@@ -100,12 +101,18 @@ def read(path: Path) -> list[Record]:
     return []
 
 
+def others(directory: Path, epoch: Epoch) -> Iterator[tuple[Epoch, Path]]:
+    """All journals but that of `epoch`, whether or not their writers live."""
+    return ((found, path) for found, path in _journals(directory) if found != epoch)
+
+
 def orphans(directory: Path) -> Iterator[tuple[Epoch, Path]]:
     """The journals whose writer is gone, by epoch."""
-    found = ((int(path.stem), path) for path in directory.glob("*.log") if path.stem.isdecimal())
-    for epoch, path in sorted(found):
-        if not _is_locked(path):
-            yield Epoch(epoch), path
+    return ((epoch, path) for epoch, path in _journals(directory) if not _is_locked(path))
+
+
+def _journals(directory: Path) -> list[tuple[Epoch, Path]]:
+    return sorted((Epoch(int(p.stem)), p) for p in directory.glob("*.log") if p.stem.isdecimal())
 
 
 def _is_locked(path: Path) -> bool:
@@ -120,7 +127,7 @@ def _is_locked(path: Path) -> bool:
 
 
 def _encode(record: Record) -> bytes:
-    fields = [record.message, record.revision, record.attempt, *_from_outcome(record.outcome)]
+    fields = [record.message, record.revision, record.attempt, record.claim, *_from_outcome(record.outcome)]
     text = _to_json(fields).encode("utf-8", "replace")
     return b"%08x %s\n" % (zlib.crc32(text), text)
 
@@ -129,8 +136,8 @@ def _decode(line: bytes) -> Record | None:
     crc, _, text = line.partition(b" ")
     if crc != b"%08x" % zlib.crc32(text):
         return None
-    message, revision, attempt, *fields = json.loads(text)
-    return Record(MessageId(message), revision, attempt, _to_outcome(fields))
+    message, revision, attempt, claim, *fields = json.loads(text)
+    return Record(MessageId(message), revision, attempt, claim, _to_outcome(fields))
 
 
 def _from_outcome(outcome: Outcome) -> list[Any]:

@@ -16,14 +16,23 @@ from typing import Any, Protocol
 from mailproxy import keyfile, log
 from mailproxy.config import Settings
 from mailproxy.errors import StorageUnavailable
-from mailproxy.model import AccountPk, Epoch, Seconds
+from mailproxy.model import Account, AccountCondition, AccountPk, Epoch, Seconds
 from mailproxy.retry import RetryPolicy
 from mailproxy.store import Store
+from mailproxy.vault import VaultError
 from sql.open import open_store
 from workers.control import AccountSlot, Assign, Idle, Reaped, Wake
 from workers.frame import TRY_AGAIN, Life, drain
 from workers.sender import recovery
-from workers.sender.account import DATABASE_PAUSE, LOOK_AGAIN, AccountGone, AccountSender, LeaseLost, Sending
+from workers.sender.account import (
+    BREAKER_REST,
+    DATABASE_PAUSE,
+    LOOK_AGAIN,
+    AccountGone,
+    AccountSender,
+    LeaseLost,
+    Sending,
+)
 from workers.sender.connect import Timeouts
 from workers.sender.groups import Intents, Settlements
 from workers.sender.handover import Breakpoint, Gate, HandOver, passes
@@ -53,22 +62,25 @@ async def entry(
     """The life of a sender process; all arguments but the first are for tests."""
     settings = life.settings
     node = keyfile.node_id(settings)
-    journals = Path(settings.state_dir) / JOURNALS
     store = await opening(settings, role=life.role)
     try:
+        instance = await store.fleet.instance()
+        # Epochs mean nothing in another database, such as one made anew in the same place.
+        journals = Path(settings.state_dir) / JOURNALS / f"{instance:015x}"
         retry = RetryPolicy(settings.max_retries, settings.retry_delays)
         epoch = await store.fleet.register(life.owner, node, life.role)
         await recovery.replay_orphans(store.queue, journals, retry)
         book = _open_journal(journals, epoch)
         gate = Gate(fence=time.monotonic() + settings.lease_seconds)
         settlements = Settlements(store.queue, epoch, covered=book.truncate, settled=lambda _: at("finished"))
-        intents = Intents(store.queue, epoch)
-        preparation = Preparation(store.queue, epoch, await store.fleet.instance(), render)
+        intents = Intents(store.queue, epoch, broken=gate.close)
+        preparation = Preparation(store.queue, epoch, instance, render)
         shared = HandOver(preparation, intents, book, gate, settlements.flushed, at)
         sending = Sending(
             store=store,
             epoch=epoch,
             node=node,
+            journals=journals,
             handover=shared,
             settlements=settlements,
             retry=retry,
@@ -171,7 +183,7 @@ class Sender:
         taken = await self._lease(pk, slot)
         if taken is None:
             return
-        known = await self._store.directory.sending_account(pk)
+        known = await self._known(account)
         if known is None or self._life.stopping.is_set():
             return
         sender = AccountSender(self._sending, known, slot, unclean=taken)
@@ -180,7 +192,23 @@ class Sender:
             await sender.run()
         if not sender.stopping:
             await self._sending.settlements.flushed()
-            await self._store.queue.release_leases(self._sending.epoch, [pk])
+            await self._store.queue.release_leases(self._sending.epoch, account)
+
+    async def _known(self, account: AccountSlot) -> Account | None:
+        """An account whose secret cannot be opened waits for an operator; the others go on."""
+        pk, _ = account
+        try:
+            return await self._store.directory.sending_account(pk)
+        except VaultError as e:
+            await self._store.queue.back_off(
+                pk,
+                condition=AccountCondition.BREAKER_OPEN,
+                reason="credentials",
+                cause=e.detail,
+                delay=BREAKER_REST,
+            )
+            await self._store.queue.release_leases(self._sending.epoch, account)
+            return None
 
     async def _lease(self, pk: AccountPk, slot: int) -> bool | None:
         """Whether its former holder left without giving it back; None when somebody else goes on holding it."""
@@ -245,7 +273,9 @@ class Sender:
             asked = time.monotonic()
             held = set(self._accounts)
             try:
-                kept = await self._store.queue.renew_leases(self._sending.epoch, ttl)
+                kept = await self._store.queue.renew_leases(
+                    self._sending.epoch, sorted({pk for pk, _ in held | self._tasks.keys()}), ttl
+                )
                 alive = await self._store.fleet.beat(self._sending.epoch)
             except StorageUnavailable as e:
                 _log.warning("leases_not_renewed", error=e.detail)

@@ -28,10 +28,21 @@ async def replay_orphans(queue: Queue, directory: Path, retry: RetryPolicy) -> N
         path.unlink(missing_ok=True)
 
 
+async def believe_others(queue: Queue, directory: Path, retry: RetryPolicy, mine: Epoch) -> None:
+    """Settle what journals of this node prove delivered, whether or not their writers live: a stopped one cannot.
+
+    Failures in a living journal are left alone: its writer may have gone on to a later attempt.
+    """
+    for epoch, path in journal.others(directory, mine):
+        sent = [record for record in journal.read(path) if isinstance(record.outcome, Sent)]
+        await _replay(queue, epoch, sent, retry)
+
+
 async def _replay(queue: Queue, epoch: Epoch, records: list[journal.Record], retry: RetryPolicy) -> None:
     rules = Rules(retry, OnUnknownOutcome.HOLD)
-    latest = {record.message: record for record in records if not isinstance(record.outcome, Unknown)}
-    settlements = [_from_record(record, rules) for record in latest.values()]
+    latest = {record.message: record for record in records}
+    known = (record for record in latest.values() if not isinstance(record.outcome, Unknown))
+    settlements = [_from_record(record, rules) for record in known]
     if settlements:
         _log.info("journal_replayed", epoch=epoch, outcomes=len(settlements))
     for start in range(0, len(settlements), CHUNK):
@@ -46,9 +57,9 @@ async def _replay(queue: Queue, epoch: Epoch, records: list[journal.Record], ret
 def _from_record(record: journal.Record, rules: Rules) -> Settlement:
     """A delivery is settled; a definite failure is free to be met again, with all that is known then."""
     if isinstance(record.outcome, Sent):
-        attempt = Attempt(record.message, record.revision, record.attempt)
+        attempt = Attempt(record.message, record.revision, record.attempt, record.claim)
         return settle(attempt, record.outcome, rules, time.time(), 0.5)
-    return Release(record.message, record.revision, record.attempt, refund=True)
+    return Release(record.message, record.revision, record.attempt, record.claim, refund=True)
 
 
 async def recover(

@@ -38,15 +38,16 @@ class Attempt:
     id: MessageId
     revision: int
     number: int
+    claim: int
     before: tuple[RecipientOutcome, ...] = ()
 
     @classmethod
     def of(cls, message: Claimed) -> "Attempt":
-        return cls(message.id, message.revision, message.attempt, message.recipients)
+        return cls(message.id, message.revision, message.attempt, message.claim, message.recipients)
 
     @classmethod
     def in_doubt(cls, message: InDoubt) -> "Attempt":
-        return cls(message.id, message.revision, message.attempt)
+        return cls(message.id, message.revision, message.attempt, message.claim)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +68,7 @@ def settle(attempt: Attempt, outcome: Outcome, rules: Rules, now: Instant, chanc
         case Unknown():
             return _unknown(attempt, outcome, rules, now, chance)
         case AccountTrouble() | Withheld():
-            return Release(attempt.id, attempt.revision, attempt.number, refund=True)
+            return Release(attempt.id, attempt.revision, attempt.number, attempt.claim, refund=True)
         case _:
             assert_never(outcome)
 
@@ -155,6 +156,7 @@ def _retry(
         attempt.id,
         attempt.revision,
         attempt.number,
+        attempt.claim,
         delay=step.at - now,
         event=event,
         detail=detail,
@@ -169,7 +171,9 @@ def _finish(
     detail: EventDetail,
     recipients: Iterable[RecipientOutcome] = (),
 ) -> Finish:
-    return Finish(attempt.id, attempt.revision, attempt.number, status, event, detail, tuple(recipients))
+    return Finish(
+        attempt.id, attempt.revision, attempt.number, attempt.claim, status, event, detail, tuple(recipients)
+    )
 
 
 def _exception(refusal: Refusal) -> RecipientOutcome:

@@ -129,6 +129,7 @@ CREATE TABLE q (
     priority   smallint NOT NULL,
     phase      smallint NOT NULL DEFAULT 0 CHECK (phase BETWEEN 0 AND 2),
     attempts   smallint NOT NULL DEFAULT 0,
+    claim      integer NOT NULL DEFAULT 0,           -- grows with every claim, never given back
     crashes    smallint NOT NULL DEFAULT 0,
     suspect    smallint NOT NULL DEFAULT 0,           -- 1: its preparer died; 2: being prepared alone
     held       boolean NOT NULL DEFAULT false,
