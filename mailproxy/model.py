@@ -68,6 +68,14 @@ class OnUnknownOutcome(StrEnum):
     HOLD = "hold"
 
 
+class Resolution(StrEnum):
+    """What somebody decides about a message whose outcome stayed unknown."""
+
+    SENT = "sent"
+    RETRY = "retry"
+    ERROR = "error"
+
+
 class AccountCondition(StrEnum):
     OK = "ok"
     BACKING_OFF = "backing_off"

@@ -3,15 +3,27 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from mailproxy.model import MessageId, Seconds, State, Status, TenantPk
+from mailproxy.model import EventDetail, MessageId, Resolution, Seconds, State, Status, TenantPk
 from mailproxy.records import Deleted, EventView, MessageFilter, MessageView
 from sql import rows
 from sql.engine import Work, one
-from sql.queries import Step
+from sql.queries import Row, Step
 from sql.suspensions import SqlSuspensions
 
 PAST_ALL = MessageId(1 << 62)
 WIDEST = 5000
+BY_DECISION = EventDetail(reason="resolved")
+NOT_SENT = EventDetail(reason="resolved", error="Its outcome stayed unknown; resolved as not sent")
+DECIDED: Mapping[Resolution, Mapping[str, object]] = {
+    Resolution.SENT: {"status": 1, "error": None, "kind": "sent", "detail": BY_DECISION.to_json()},
+    Resolution.RETRY: {
+        "status": 0,
+        "error": None,
+        "kind": "retry_after_unknown",
+        "detail": BY_DECISION.to_json(),
+    },
+    Resolution.ERROR: {"status": 2, "error": NOT_SENT.error, "kind": "error", "detail": NOT_SENT.to_json()},
+}
 STORED = {State[status.name]: status for status in Status if status is not Status.QUEUED}
 
 
@@ -58,6 +70,13 @@ class SqlMessages(SqlSuspensions):
 
     async def cancel(self, tenant: TenantPk, client_id: str) -> State | None:
         return await self.engine.write(lambda: _cancel(tenant, client_id, self.fallback))
+
+    async def resolve(
+        self, tenant: TenantPk, client_id: str, resolution: Resolution, *, max_age: Seconds
+    ) -> State | None:
+        whose = {"tenant": tenant, "client_id": client_id}
+        decided = {**DECIDED[resolution], "max_age": max_age, "fallback": self.fallback}
+        return await self.engine.write(lambda: _resolve(whose, decided))
 
     async def cleanup(self, tenant: TenantPk | None, older_than: Seconds, *, limit: int) -> int:
         removed, after = 0, 0
@@ -125,7 +144,27 @@ def _cancel(tenant: TenantPk, client_id: str, fallback: bool) -> Work[State | No
     if cancelled:
         return State.CANCELLED
     (known,) = yield (Step("message_known", whose),)
+    return _state(known[0]) if known else None
+
+
+def _resolve(whose: Mapping[str, object], decided: Mapping[str, object]) -> Work[State | None]:
+    """Behind the gate of a submission, as a message that is sent again needs its account and its suspensions."""
+    (known,) = yield (Step("message_known", whose),)
     if not known:
         return None
-    status = Status(known[0][1])
-    return State.SENDING if status is Status.QUEUED else State[status.name]
+    _, resolved = yield (
+        Step("enqueue_gate", {"accounts": [known[0][3]]}),
+        Step("resolve", {**whose, **decided}),
+    )
+    if resolved:
+        return State.UNKNOWN
+    (known,) = yield (Step("message_known", whose),)
+    return _state(known[0]) if known else None
+
+
+def _state(known: Row) -> State:
+    """Coarse: whatever keeps a waiting message waiting."""
+    status = Status(known[1])
+    if status is not Status.QUEUED:
+        return State[status.name]
+    return State.SENDING if known[2] else State.PENDING

@@ -53,6 +53,7 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/messages", messages.listing, _BOTH, "A page of messages."),
     Route("GET", "/messages/{id:path}/events", messages.events, _BOTH, "What happened to the message."),
     Route("POST", "/messages/{id:path}/cancel", messages.cancel, _BOTH, "It will not be sent."),
+    Route("POST", "/messages/{id:path}/resolve", messages.resolve, _BOTH, "Decided as told."),
     Route("GET", "/messages/{id:path}", messages.show, _BOTH, "The message."),
 )
 

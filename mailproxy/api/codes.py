@@ -75,6 +75,10 @@ ERRORS: Mapping[str, Word] = {
         "The message has ended or its hand-over has begun; the text names its state.",
         "The message cannot be cancelled: it is sent",
     ),
+    "not_in_doubt": Word(
+        "Whether the message was sent is known, so there is nothing to decide; the text names its state.",
+        "There is nothing in doubt about the message: it is sent",
+    ),
     "not_found": Word("Nothing can have this id.", "Not Found"),
     "quota_exceeded": Word(
         "The tenant has too many messages waiting; come back after `Retry-After`.",

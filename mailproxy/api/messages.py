@@ -5,8 +5,8 @@ from mailproxy.api import paging, refusals
 from mailproxy.api.answers import Answer
 from mailproxy.api.refusals import Refusal
 from mailproxy.api.routing import Call
-from mailproxy.api.wire import MessagesQuery, TenantQuery
-from mailproxy.model import MessageId, State, TenantPk
+from mailproxy.api.wire import MessagesQuery, Resolve, TenantQuery
+from mailproxy.model import MessageId, Resolution, State, TenantPk
 from mailproxy.records import MessageFilter
 
 
@@ -50,6 +50,23 @@ async def cancel(call: Call, query: TenantQuery) -> Answer:
     if state is not State.CANCELLED:
         raise Refusal(409, f"The message cannot be cancelled: it is {state}", "not_cancellable")
     return {"ok": True, "status": state}
+
+
+async def resolve(call: Call, query: TenantQuery, body: Resolve) -> Answer:
+    """For a message whose outcome is unknown; for any other 409 names the state."""
+    state = await call.store.directory.resolve(
+        await _owner(call, query),
+        call.path["id"],
+        body.resolution,
+        max_age=call.services.settings.message_max_age,
+    )
+    if state is None:
+        raise _missing(call)
+    if state is not State.UNKNOWN:
+        raise Refusal(409, f"There is nothing in doubt about the message: it is {state}", "not_in_doubt")
+    if body.resolution is Resolution.RETRY:
+        await call.wake_senders()
+    return {"ok": True}
 
 
 async def _owner(call: Call, query: TenantQuery) -> TenantPk:

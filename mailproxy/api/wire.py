@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, WithJsonSchema
 
-from mailproxy.model import OnUnknownOutcome, Priority, State
+from mailproxy.model import OnUnknownOutcome, Priority, Resolution, State
 
 LATEST = 253402300799.0
 _HOST_LABELS = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)(\.(?!-)[A-Za-z0-9_-]{1,63}(?<!-))*\.?")
@@ -128,7 +128,11 @@ class Form(BaseModel):
         if not isinstance(given, Mapping):
             return cls.model_validate(given), []
         known = {name: value for name, value in given.items() if value is not None}
-        return cls.model_validate(known), unknown_fields(given, cls.model_fields)
+        return cls.model_validate(known), unknown_fields(given, cls.names())
+
+    @classmethod
+    def names(cls) -> list[str]:
+        return [field.alias or name for name, field in cls.model_fields.items()]
 
 
 class ClientAuthForm(Form):
@@ -197,6 +201,10 @@ class AccountForm(AccountChange):
 
 class DeleteMessages(Form):
     ids: Annotated[list[str], Field(max_length=100_000)] = []
+
+
+class Resolve(Form):
+    resolution: Resolution = Field(alias="as")
 
 
 class CleanupMessages(Form):

@@ -10,8 +10,8 @@ from mailproxy.cli import ask, show
 from mailproxy.cli.exits import Exit
 from mailproxy.cli.names import ACCOUNT
 from mailproxy.cli.place import Place, pass_place
-from mailproxy.errors import NotFound
-from mailproxy.model import MessageId, Priority, State, public_pk
+from mailproxy.errors import Conflict, NotFound
+from mailproxy.model import MessageId, Priority, Resolution, State, public_pk
 from mailproxy.records import Deleted, EventView, MessageFilter, MessageView, Tenant
 from mailproxy.store import Store
 
@@ -27,7 +27,7 @@ COLUMNS = (
 
 @click.group()
 def messages() -> None:
-    """List, show and delete messages."""
+    """List, show, delete and resolve messages."""
 
 
 @messages.command("list")
@@ -72,10 +72,7 @@ def show_message(place: Place, message_id: str, as_json: bool) -> None:
     async def work(store: Store, tenant: Tenant) -> tuple[MessageView, list[EventView], int]:
         view = await store.directory.message(tenant.pk, message_id)
         if view is None:
-            raise NotFound(
-                f"Tenant {tenant.id!r} has no message {message_id!r}.\n"
-                f"Its messages: mail-proxy {place.instance.name} {tenant.id} messages list"
-            )
+            raise _missing(place, message_id)
         events = await store.directory.events(tenant.pk, message_id)
         return view, events or [], await store.fleet.instance()
 
@@ -125,6 +122,41 @@ def delete(place: Place, message_ids: tuple[str, ...], force: bool, as_json: boo
     return Exit.NOT_FOUND if missing else Exit.OK
 
 
+@messages.command("resolve")
+@click.argument("message_id", metavar="ID")
+@click.option(
+    "--as",
+    "resolution",
+    type=click.Choice([one.value for one in Resolution]),
+    required=True,
+    help="It was sent, it was not (error), or send it again at the risk of a second delivery.",
+)
+@show.json_option
+@pass_place
+def resolve(place: Place, message_id: str, resolution: str, as_json: bool) -> None:
+    """Decide about a message whose outcome is unknown."""
+    settings = place.instance.settings()
+    decision = Resolution(resolution)
+
+    async def work(store: Store, tenant: Tenant) -> State | None:
+        found = await store.directory.resolve(
+            tenant.pk, message_id, decision, max_age=settings.message_max_age
+        )
+        if found is State.UNKNOWN and decision is Resolution.RETRY and not settings.test_mode:
+            await store.wakeups.announce("queue")
+        return found
+
+    state = place.run(work)
+    if state is None:
+        raise _missing(place, message_id)
+    if state is not State.UNKNOWN:
+        raise Conflict(f"There is nothing in doubt about {message_id!r}: it is {state}.")
+    if as_json:
+        return show.document({"ok": True})
+    done = {"sent": "counts as sent", "error": "counts as not sent", "retry": "will be sent again"}
+    return click.echo(f"{message_id} {done[resolution]}.")
+
+
 async def _list(
     store: Store, tenant: Tenant, wanted: MessageFilter, most: int | None, *, as_json: bool
 ) -> bool:
@@ -149,6 +181,13 @@ async def _list(
     elif not listed:
         click.echo("No messages.")
     return len(page) > size
+
+
+def _missing(place: Place, message_id: str) -> NotFound:
+    return NotFound(
+        f"Tenant {place.tenant!r} has no message {message_id!r}.\n"
+        f"Its messages: mail-proxy {place.instance.name} {place.tenant} messages list"
+    )
 
 
 def _row(view: MessageView) -> tuple[object, ...]:

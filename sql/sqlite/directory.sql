@@ -188,7 +188,7 @@ SELECT e.message_id, e.id, e.kind, e.at, e.detail, NOT EXISTS (SELECT 1 FROM out
 FROM event e WHERE e.message_id IN (SELECT value FROM json_each(:ids)) ORDER BY e.id;
 
 -- name: message_known
-SELECT m.id, m.status, q.phase FROM message m LEFT JOIN q ON q.id = m.id
+SELECT m.id, m.status, q.phase, m.account_pk FROM message m LEFT JOIN q ON q.id = m.id
 WHERE m.tenant_pk = :tenant AND m.client_id = :client_id;
 
 -- name: delete_messages
@@ -213,6 +213,21 @@ WHERE q.id IN (SELECT q.id FROM q JOIN message m ON m.id = q.id WHERE m.tenant_p
 UPDATE message SET status = 4, error = error, attempts = (SELECT attempts FROM q WHERE q.id = message.id), done_at = :now,
        updated_at = :now WHERE id IN (SELECT q.id FROM q JOIN message m ON m.id = q.id WHERE m.tenant_pk = :tenant AND m.client_id = :client_id AND q.phase < 2);
 DELETE FROM q WHERE id IN (SELECT q.id FROM q JOIN message m ON m.id = q.id WHERE m.tenant_pk = :tenant AND m.client_id = :client_id AND q.phase < 2) RETURNING id;
+
+-- name: resolve
+INSERT INTO event (tenant_pk, message_id, kind, detail, at)
+SELECT tenant_pk, id, :kind, :detail, :now FROM message WHERE tenant_pk = :tenant AND client_id = :client_id AND status = 3;
+INSERT INTO outbox (event_id, tenant_pk, message_id)
+SELECT (SELECT max(e.id) FROM event e WHERE e.message_id = m.id), m.tenant_pk, m.id FROM message m JOIN tenant t ON t.pk = m.tenant_pk
+WHERE m.tenant_pk = :tenant AND m.client_id = :client_id AND m.status = 3 AND (:fallback OR t.client_base_url IS NOT NULL);
+INSERT INTO q (id, tenant_pk, account_pk, due_at, expires_at, batch_code, revision, priority, held)
+SELECT m.id, m.tenant_pk, m.account_pk, :now, :now + :max_age, m.batch_code, m.revision + 1, m.priority,
+       m.batch_code IS NOT NULL AND EXISTS (SELECT 1 FROM suspension s
+           WHERE s.tenant_pk = m.tenant_pk AND s.batch_code = m.batch_code)
+FROM message m WHERE m.tenant_pk = :tenant AND m.client_id = :client_id AND m.status = 3 AND :status = 0;
+UPDATE message SET status = :status, error = :error, updated_at = :now, done_at = CASE WHEN :status <> 0 THEN :now END,
+       revision = CASE WHEN :status = 0 THEN revision + 1 ELSE revision END
+WHERE tenant_pk = :tenant AND client_id = :client_id AND status = 3 RETURNING id;
 
 -- name: expire
 INSERT INTO event (tenant_pk, message_id, kind, detail, at) SELECT q.tenant_pk, q.id, 'expired', '{"error": "Expired before it could be sent"}', :now FROM q WHERE q.id IN (SELECT id FROM q WHERE phase = 0 AND expires_at <= :now ORDER BY id LIMIT :limit);

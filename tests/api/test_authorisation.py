@@ -21,6 +21,7 @@ BODIES = {
     "/commands/add-messages": {"messages": [message(tenant_id="acme")]},
     "/account": {"id": "main", "tenant_id": "acme", "host": "127.0.0.1", "port": 25},
     "/tenant": {"id": "acme"},
+    "/messages/{id:path}/resolve": {"as": "sent"},
 }
 
 

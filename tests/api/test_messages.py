@@ -88,6 +88,23 @@ async def test_a_waiting_message_can_be_cancelled_and_a_finished_one_not(api: Ap
     assert "sent" in refused.json()["detail"]
 
 
+async def test_a_message_in_doubt_is_resolved_and_no_other(api: Api) -> None:
+    tenant = await api.as_tenant()
+    await add(tenant, message("m1"))
+    refused = await tenant.post("/messages/m1/resolve", json={"as": "sent"})
+    assert (refused.status_code, refused.json()["code"]) == (409, "not_in_doubt")
+    assert "pending" in refused.json()["detail"]
+    await finish(api.store, "m1", Status.UNKNOWN, EventType.UNKNOWN)
+    for wrong in ({}, {"as": "lost"}, {"resolution": "sent"}):
+        assert (await tenant.post("/messages/m1/resolve", json=wrong)).status_code == 422
+    done = await tenant.post("/messages/m1/resolve", json={"as": "retry", "because": "so"})
+    assert done.json() == {"ok": True, "warnings": ["unknown field 'because' ignored"]}
+    assert (await tenant.get("/messages/m1")).json()["status"] == "pending"
+    events = (await tenant.get("/messages/m1/events")).json()["events"]
+    assert [event["event_type"] for event in events] == ["unknown", "retry_after_unknown"]
+    assert events[1]["event_data"] == {"reason": "resolved"}
+
+
 async def test_missing_and_foreign_messages_answer_alike(api: Api) -> None:
     other = await api.as_tenant("other")
     await add(other, message("theirs"))
@@ -96,10 +113,12 @@ async def test_missing_and_foreign_messages_answer_alike(api: Api) -> None:
         ("GET", "/messages/{}"),
         ("GET", "/messages/{}/events"),
         ("POST", "/messages/{}/cancel"),
+        ("POST", "/messages/{}/resolve"),
     ):
         answers = []
         for identity in ("theirs", "nobodys"):
-            answer = await tenant.request(method, path.format(identity))
+            body = {"as": "sent"} if path.endswith("resolve") else None
+            answer = await tenant.request(method, path.format(identity), json=body)
             assert answer.status_code == 404
             answers.append({**answer.json(), "request_id": "", "detail": ""})
             assert answer.json()["detail"] == f"Message '{identity}' not found"
@@ -154,7 +173,7 @@ async def test_cleaning_up_removes_what_is_finished_and_reported(api: Api) -> No
     await finish(api.store, "m1", Status.SENT, EventType.SENT)
     kept = await tenant.post("/commands/cleanup-messages", json={})
     assert kept.json() == {"ok": True, "removed": 0}
-    done = await tenant.post("/commands/cleanup-messages", json={"older_than_seconds": 0})
+    done = await tenant.post("/commands/cleanup-messages", json={"older_than_seconds": -1})
     assert done.json() == {"ok": True, "removed": 1}
     assert [one["id"] for one in (await tenant.get("/messages")).json()["messages"]] == ["m2"]
 

@@ -1,5 +1,9 @@
 import pytest
 
+from mailproxy.cli.home import Instance
+from mailproxy.cli.place import on_store
+from mailproxy.model import EventType, Status
+from tests.api.test_submission import finish
 from tests.cli.conftest import HELLO, CommandLine
 
 LIST = ("first", "acme", "messages", "list")
@@ -57,6 +61,19 @@ def test_an_unknown_message_ends_with_3(five: CommandLine) -> None:
     result = five("first", "acme", "messages", "show", "m9")
     assert result.exit_code == 3
     assert "messages list" in result.stderr
+
+
+def test_a_message_in_doubt_is_resolved(acme: CommandLine, first: Instance) -> None:
+    acme.ok("first", "acme", "send", "-", "--id", "m1", input=HELLO)
+    resolve = ("first", "acme", "messages", "resolve")
+    early = acme(*resolve, "m1", "--as", "sent")
+    assert (early.exit_code, "pending" in early.stderr) == (5, True)
+    on_store(first.settings(), lambda store: finish(store, "m1", Status.UNKNOWN, EventType.UNKNOWN))
+    assert [one["id"] for one in acme.json(*LIST, "-s", "unknown")] == ["m1"]
+    assert acme(*resolve, "m1").exit_code == 2
+    assert acme(*resolve, "m9", "--as", "sent").exit_code == 3
+    assert "sent again" in acme.ok(*resolve, "m1", "--as", "retry")
+    assert [one["id"] for one in acme.json(*LIST, "-s", "pending")] == ["m1"]
 
 
 def test_messages_are_deleted(five: CommandLine) -> None:

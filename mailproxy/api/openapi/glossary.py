@@ -41,6 +41,7 @@ WORDS: Mapping[str, str] = {
     "active_only": "Only tenants that are active.",
     "address": "The envelope address.",
     "api_key": "The new key. It is stored hashed and shown this once.",
+    "as": "What is to hold: it was sent, it was not, or it is to be sent again, at the risk of a second delivery.",
     "attachments": "Files to attach. Unknown fields are refused here.",
     "attempt": "Which attempt it was, counted from 1.",
     "attempts": "How often a hand-over was tried.",

@@ -272,6 +272,15 @@ _MESSAGES = {
         given=_OF_MESSAGE,
         errors=(_MESSAGE_GONE, (409, "not_cancellable")),
     ),
+    "POST /messages/{id}/resolve": Operation(
+        "resolveMessage",
+        "Decide about a message whose outcome is unknown",
+        schemas.Noted,
+        examples.DONE,
+        given=_OF_MESSAGE,
+        sent={"as": "sent"},
+        errors=(_MESSAGE_GONE, (409, "not_in_doubt")),
+    ),
 }
 
 OPERATIONS: Mapping[str, Operation] = _SERVICE | _COMMANDS | _TENANTS | _ACCOUNTS | _MESSAGES
