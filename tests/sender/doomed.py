@@ -1,10 +1,12 @@
 """A sender that does something to itself at one step: `python -m tests.sender.doomed ACCOUNT SLOT STEP DEED`.
 
-With the deed `poison` the step is the id of a message whose rendering ends the process.
+With the deed `poison` the step is the id of a message whose rendering ends the process; `full` lets no file
+grow any more, as a full disk does.
 """
 
 import json
 import os
+import resource
 import signal
 import socket
 import sys
@@ -38,7 +40,11 @@ class Doom:
                 # A stopped SQLite writer keeps the whole database locked, as it must; not what is tested here.
                 time.sleep(0.2)
             print(json.dumps({"deed": self.deed, "step": step}), flush=True)
-            os.kill(os.getpid(), DEEDS[self.deed])
+            if self.deed == "full":
+                os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # our log is a file, too
+                resource.setrlimit(resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
+            else:
+                os.kill(os.getpid(), DEEDS[self.deed])
 
 
 class Poison:

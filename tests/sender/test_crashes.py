@@ -5,6 +5,7 @@ Counted at the server's log, which is written before each reply (RELIABILITY §2
 
 import asyncio
 import signal
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -121,6 +122,23 @@ async def _lease_ended(world: World) -> None:
             if any(account.account_pk == world.account for account in due.accounts):
                 return
             await asyncio.sleep(0.05)
+
+
+@pytest.mark.parametrize("dialect", ["postgres"])
+async def test_a_sender_whose_journal_can_take_no_more_settles_what_it_knows_and_ends(
+    store: SqlStore, settings: Settings, tmp_path: Path, doom: Doom
+) -> None:
+    async with Sink(tmp_path / "sink.log") as sink:
+        world = await make_world(store, settings, sink.port, on_unknown_outcome=HOLD)
+        ids = await world.post("slow20@example.com", n=60)
+        full = await doom(world, "replied", "full")
+        assert await full.wait() == 75
+        assert 0 < len(sink.messages()) < len(ids)
+        states = Counter((await world.states()).values())
+        assert states == {State.SENT: len(sink.messages()), State.PENDING: len(ids) - len(sink.messages())}
+        async with world.sender():
+            await world.all_in(State.SENT)
+        assert sorted(m.id or "" for m in sink.messages()) == sorted(ids)
 
 
 async def test_a_message_that_kills_its_sender_is_failed_after_three_deaths_alone_and_others_go_on(
