@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from typing import Any
 
 from starlette.exceptions import HTTPException
@@ -9,6 +10,8 @@ from starlette.responses import Response
 
 from mailproxy.api.refusals import Refusal
 from mailproxy.errors import MailproxyError
+
+_HALF_SURROGATE = re.compile("[\ud800-\udfff]")
 
 Answer = dict[str, Any] | Response
 
@@ -18,7 +21,7 @@ class Json(Response):
 
     def render(self, content: Any) -> bytes:
         text = json.dumps(content, ensure_ascii=False, separators=(",", ":"))
-        return text.encode("utf-8", "backslashreplace")
+        return _HALF_SURROGATE.sub("\N{REPLACEMENT CHARACTER}", text).encode()
 
 
 def retry_after(delay: float) -> dict[str, str]:

@@ -14,6 +14,8 @@ UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 def read(body: bytes) -> Any:
     """The value of `body`; refuses with 400 `invalid_json` naming the byte where it goes wrong."""
+    if not body.strip():
+        raise Refusal(400, "The body is empty: send JSON", "invalid_json")
     try:
         text = body.decode("utf-8")
     except UnicodeDecodeError as error:

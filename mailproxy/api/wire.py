@@ -208,7 +208,7 @@ class Resolve(Form):
 
 
 class CleanupMessages(Form):
-    older_than_seconds: Annotated[float, Field(ge=0)] | None = None
+    older_than_seconds: Annotated[float, AfterValidator(lambda age: max(0.0, age))] | None = None
 
 
 class TenantQuery(Form):
