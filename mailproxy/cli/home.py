@@ -13,6 +13,9 @@ from pathlib import Path
 from mailproxy import config, tokens
 from mailproxy.cli.exits import Exit, Failure
 from mailproxy.config import Settings
+from mailproxy.errors import ConfigurationError
+
+_REMEDY = "set GMP_HOME to a folder that this user may read and write"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +47,8 @@ class Instance:
 
     @property
     def exists(self) -> bool:
-        return self.config_file.is_file()
+        with _reaching(self.config_file):
+            return self.config_file.is_file()
 
     def settings(self, **overrides: object) -> Settings:
         """The instance's settings; wherever the environment points, its data stay its own."""
@@ -90,13 +94,17 @@ class Instance:
     def starting(self) -> Iterator[None]:
         """Only one process at a time decides whether to start this instance."""
         self._make_directory()
-        with (self.directory / "start.lock").open("w") as lock:
+        path = self.directory / "start.lock"
+        with _reaching(path):
+            file = path.open("w")
+        with file as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
 
     def _make_directory(self) -> None:
-        home().mkdir(mode=0o700, parents=True, exist_ok=True)
-        self.directory.mkdir(mode=0o700, exist_ok=True)
+        with _reaching(self.directory):
+            home().mkdir(mode=0o700, parents=True, exist_ok=True)
+            self.directory.mkdir(mode=0o700, exist_ok=True)
 
     def _database(self) -> dict[str, object]:
         url = self.remembered().get("database_url")
@@ -104,7 +112,11 @@ class Instance:
 
 
 def home() -> Path:
-    return Path(os.environ.get("GMP_HOME") or Path.home() / ".mail-proxy")
+    """The folder of all instances."""
+    try:
+        return Path(os.environ.get("GMP_HOME") or Path.home() / ".mail-proxy")
+    except RuntimeError as error:
+        raise ConfigurationError(f"There is no home directory: {_REMEDY}") from error
 
 
 def instance_named(name: str) -> Instance:
@@ -123,9 +135,9 @@ def existing_instance(name: str) -> Instance:
 
 
 def all_instances() -> list[Instance]:
-    if not home().is_dir():
-        return []
-    found = (Instance(entry.name, entry) for entry in sorted(home().iterdir()) if entry.is_dir())
+    with _reaching(home()):
+        entries = sorted(home().iterdir()) if home().is_dir() else []
+        found = [Instance(entry.name, entry) for entry in entries if entry.is_dir()]
     return [instance for instance in found if instance.exists]
 
 
@@ -137,14 +149,22 @@ def environment_settings(**overrides: object) -> Settings:
 def write_private(path: Path, text: str) -> None:
     """Write a file of mode 0600 so that nobody ever sees it half written."""
     draft = path.with_name(f".{path.name}.{os.getpid()}")
-    draft.unlink(missing_ok=True)
-    with os.fdopen(
-        os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8"
-    ) as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(path)
+    with _reaching(path):
+        draft.unlink(missing_ok=True)
+        opened = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(opened, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+
+
+@contextmanager
+def _reaching(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise ConfigurationError(f"{path} cannot be used: {error.strerror}: {_REMEDY}") from error
 
 
 def _toml(value: object) -> str:

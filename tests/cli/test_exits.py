@@ -134,3 +134,35 @@ def test_an_argument_that_is_no_text_is_wrong_usage(acme: CommandLine) -> None:
     result = acme.process("first", "tenants", "update", "acme", "--name", os.fsdecode(b"\xff\xfe"))
     assert result.returncode == 2, result.stderr
     assert b"Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    "words", [["list"], ["start", "a", "-b"], ["status", "a"], ["a", "info"]], ids=" ".join
+)
+def test_a_home_that_cannot_be_used_is_named_in_one_line(words: list[str], mail_proxy: CommandLine) -> None:
+    (mail_proxy.directory / "file").touch()
+    home = (
+        mail_proxy.directory / "file" / "home" if words[0] == "start" else mail_proxy.directory / ("x" * 300)
+    )
+    mail_proxy.environ["GMP_HOME"] = str(home)
+    result = mail_proxy(*words)
+    assert result.exit_code == 78, result.output
+    assert str(home) in result.stderr
+    assert "set GMP_HOME" in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("setting", "remedy"), [("GMP_DB_PATH", "make its folder"), ("GMP_STATE_DIR", "GMP_STATE_DIR")]
+)
+def test_a_server_that_cannot_keep_its_files_says_which_and_why(
+    setting: str, remedy: str, mail_proxy: CommandLine
+) -> None:
+    (mail_proxy.directory / "file").touch()
+    path = str(mail_proxy.directory / "file" / "x")
+    environ = {"GMP_API_TOKEN": "t", "GMP_DB_PATH": str(mail_proxy.directory / "mail.db"), setting: path}
+    result = mail_proxy.process("serve", "-p", 0, environ=environ)
+    assert result.returncode == 78
+    (line,) = result.stderr.decode().splitlines()
+    assert path in line
+    assert remedy in line
