@@ -116,11 +116,13 @@ def token(instance: Instance, regenerate: bool, as_json: bool) -> None:
 def run_now(instance: Instance, as_json: bool) -> None:
     """Send what is due and report to every tenant at once."""
 
+    _require_running(instance)
+
     async def work(store: Store) -> None:
         await _run_now(store, None)
 
     on_store(instance.settings(), work)
-    _say_woken(instance, "every tenant", as_json=as_json)
+    _say_woken("every tenant", as_json=as_json)
 
 
 @click.command("run-now")
@@ -129,11 +131,16 @@ def run_now(instance: Instance, as_json: bool) -> None:
 def run_now_for_tenant(place: Place, as_json: bool) -> None:
     """Send what is due and report to this tenant at once."""
 
+    async def find(_: Store, tenant: Tenant) -> TenantPk:
+        return tenant.pk
+
     async def work(store: Store, tenant: Tenant) -> None:
         await _run_now(store, tenant.pk)
 
+    place.run(find)
+    _require_running(place.instance)
     place.run(work)
-    _say_woken(place.instance, place.tenant, as_json=as_json)
+    _say_woken(place.tenant, as_json=as_json)
 
 
 async def _run_now(store: Store, tenant: TenantPk | None) -> None:
@@ -142,14 +149,17 @@ async def _run_now(store: Store, tenant: TenantPk | None) -> None:
         await store.wakeups.announce(topic)
 
 
-def _say_woken(instance: Instance, whom: str, *, as_json: bool) -> None:
+def _require_running(instance: Instance) -> None:
+    if process.running(instance) is None:
+        raise Failure(
+            f"{instance.name} is not running.", remedy=f"Start it with: mail-proxy start {instance.name} -b"
+        )
+
+
+def _say_woken(whom: str, *, as_json: bool) -> None:
     show.say(f"Woken for {whom}.")
     if as_json:
         show.document({"ok": True})
-    if process.running(instance) is None:
-        show.note(
-            f"{instance.name} is not running here; it will do it when started: mail-proxy start {instance.name} -b"
-        )
 
 
 COMMANDS = (info, stats, token, run_now)

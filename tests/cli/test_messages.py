@@ -90,7 +90,8 @@ def test_no_messages_are_an_empty_array(acme: CommandLine) -> None:
     assert acme.ok(*LIST) == "No messages.\n"
 
 
-def test_run_now_works_on_the_database(five: CommandLine) -> None:
-    five.ok("first", "run-now")
-    five.ok("first", "acme", "run-now")
-    assert five.json("first", "stats")["messages"]["pending"] == 5
+@pytest.mark.parametrize("words", [["run-now"], ["acme", "run-now"]], ids=" ".join)
+def test_run_now_fails_where_no_server_runs(five: CommandLine, words: list[str]) -> None:
+    result = five("first", *words)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr == "Error: first is not running.\nStart it with: mail-proxy start first -b\n"
