@@ -142,7 +142,7 @@ def stop(name: str, force: bool, as_json: bool) -> int:
 @force_option
 @show.json_option
 def restart(name: str, force: bool, as_json: bool) -> int:
-    """Stop an instance and start it in the background at the same address."""
+    """Stop an instance and start it again in the background."""
     instance = existing_instance(name)
     server = process.running(instance)
     address = Address(server.host, server.port) if server else Address(None, None)

@@ -17,7 +17,7 @@ _port = click.option("-p", "--port", type=click.IntRange(0, 65535), help="Port. 
 @_host
 @_port
 def serve(host: str | None, port: int | None) -> int:
-    """Run API and workers in the foreground, configured by the environment."""
+    """Run API and workers, configured by the environment."""
     return _serve(BOTH, {"host": host, "port": port})
 
 
@@ -25,13 +25,13 @@ def serve(host: str | None, port: int | None) -> int:
 @_host
 @_port
 def api(host: str | None, port: int | None) -> int:
-    """Run the API only; the workers run elsewhere on the same database."""
+    """Run the API only; the workers run elsewhere."""
     return _serve(Halves(api=True, workers=False), {"host": host, "port": port})
 
 
 @click.command()
 def workers() -> int:
-    """Run the workers only; the API runs elsewhere on the same database."""
+    """Run the workers only; the API runs elsewhere."""
     return _serve(Halves(api=False, workers=True), {})
 
 

@@ -73,7 +73,7 @@ def show_tenant(instance: Instance, tenant_id: str, as_json: bool) -> None:
 def add(
     instance: Instance, /, tenant_id: str, inactive: bool, as_json: bool, defaults: bool, **options: Any
 ) -> None:
-    """Add a tenant and print its API key, which is shown only this once."""
+    """Add a tenant and print its API key, only this once."""
     given = Given.of(options)
     wanted = given.applied_to(TenantWrite(id=tenant_id, active=not inactive), ClientAuth())
     key = tokens.new_key()

@@ -54,6 +54,7 @@ def test_help_fits_eighty_columns(mail_proxy: CommandLine) -> None:
     for words, _ in TREE:
         for line in mail_proxy.ok(*words, "--help").splitlines():
             assert len(line) <= 80, line
+            assert line.startswith("Usage: ") or not line.endswith("..."), line
 
 
 def test_a_word_kept_for_a_later_command_is_no_instance(mail_proxy: CommandLine) -> None:
