@@ -19,7 +19,6 @@ from tests.process.growing import GrowingLog
 from tests.process.service import ROOT, Service
 from tests.support.smtp import Delivery
 
-
 # What an id is rejected for that an earlier call, whose answer was lost, has brought on its way.
 TAKEN_BEFORE = {"already_sent", "being_sent", "outcome_unknown"}
 
@@ -53,6 +52,10 @@ class TenantEndpoint:
     def __init__(self, url: str, log: Path) -> None:
         self.url = url
         self._log = GrowingLog(log, _told)
+
+    @property
+    def calls(self) -> int:
+        return len(self._log.read())
 
     def told(self, tenant: str) -> list[Told]:
         return [one for call in self._log.read() for one in call if one.id.startswith(f"{tenant}-")]

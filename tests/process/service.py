@@ -24,12 +24,18 @@ STOP_PATIENCE = 30.0
 FINAL = {"sent", "error", "unknown", "expired", "cancelled"}
 
 
-def until(condition: Callable[[], object], seconds: float = 20.0, *, so: Callable[[], str] = str) -> float:
+def until(
+    condition: Callable[[], object],
+    seconds: float = 20.0,
+    *,
+    so: Callable[[], str] = str,
+    every: float = 0.01,
+) -> float:
     """Wait for a condition; the seconds it took. `so` says at a failure how things stand."""
     started = time.monotonic()
     while not condition():
         assert time.monotonic() - started < seconds, f"not within {seconds:g} s: {so()}"
-        time.sleep(0.01)
+        time.sleep(every)
     return time.monotonic() - started
 
 
@@ -74,7 +80,7 @@ class Service:
     def _is_up(self, deadline: float) -> bool:
         process = self._spawn()
         while process.poll() is None and time.monotonic() < deadline:
-            if self.port or self._learn_port():
+            if self._listens():
                 with contextlib.suppress(httpx.TransportError):
                     if self.client.get("/readyz").status_code == 200:
                         return True
@@ -99,11 +105,14 @@ class Service:
         self._sessions.append(self._process.pid)
         return self._process
 
-    def _learn_port(self) -> bool:
+    def _listens(self) -> bool:
+        """Whether this start has the port: as long as not, whoever answers there is left from the last one."""
         for event in self.events("listening"):
-            self.port = event["port"]
-            self.client = self.new_client()
-        return self.port != 0
+            if not self.port:
+                self.port = event["port"]
+                self.client = self.new_client()
+            return True
+        return False
 
     def new_client(self) -> httpx.Client:
         return httpx.Client(
@@ -146,6 +155,15 @@ class Service:
                     found.append(pid)
         return found
 
+    def orphans(self) -> list[int]:
+        """Those that are not below the supervisor that runs."""
+        assert self._process is not None
+        tree = {
+            self._process.pid,
+            *(p.pid for p in psutil.Process(self._process.pid).children(recursive=True)),
+        }
+        return [pid for pid in self.members() if pid not in tree]
+
     def pids(self, role: str) -> list[int]:
         """The live processes of a role, the latest last; `worker` are gunicorn's, `api` is its master."""
         assert self._process is not None
@@ -158,8 +176,10 @@ class Service:
         return [pid for pid in started if pid in children and lives(pid)]
 
     def kill(self, role: str) -> list[int]:
-        """SIGKILL the latest process of a role, or `everything`; returns who was killed, dead by now."""
-        victims = self.members() if role == "everything" else self.pids(role)[-1:]
+        """SIGKILL the latest process of a role, all API workers, or `everything`; returns who is dead by now."""
+        victims = {"everything": self.members, "worker": lambda: self.pids("worker")}.get(
+            role, lambda: self.pids(role)[-1:]
+        )()
         assert victims, f"no {role} runs: {self.last_words()}"
         for pid in victims:
             os.kill(pid, signal.SIGKILL)
@@ -209,7 +229,7 @@ class Service:
         def settled() -> bool:
             return not self.call("GET", "/messages", None, **pending)["messages"]
 
-        until(settled, seconds, so=self.last_words)
+        until(settled, seconds, so=self.last_words, every=0.05)
         return self.messages(tenant)
 
 

@@ -1,0 +1,44 @@
+"""How long a message takes from POST to DATA on an idle instance: dispatched on arrival, or polled for."""
+
+import time
+from pathlib import Path
+from statistics import median
+
+from tests.conftest import KEY
+from tests.process.conftest import add_tenant
+from tests.process.peers import SmtpServer, TenantEndpoint, letters
+from tests.process.service import Service, running, until
+
+POLL = 3.0
+
+
+def test_a_message_is_dispatched_on_arrival(
+    service: Service, tenant: str, smtp: SmtpServer, endpoint: TenantEndpoint
+) -> None:
+    """The first message of an account has its sender forked; the next ones find it there."""
+    first = [seconds_to_data(service, add_tenant(service, smtp, endpoint), smtp, 0) for _ in range(3)]
+    later = [seconds_to_data(service, tenant, smtp, number) for number in range(10)][1:]
+    print(
+        f"POST to DATA: first {median(first):.3f} s, later {median(later):.3f} s, at most {max(later):.3f} s"
+    )
+    assert max(median(first), median(later)) < POLL / 4
+
+
+def test_without_dispatch_on_arrival_a_message_waits_until_somebody_looks(
+    smtp: SmtpServer, endpoint: TenantEndpoint, tmp_path: Path
+) -> None:
+    """Posted when the last one has just been found, it has nearly a whole interval before it."""
+    environ = {"GMP_DB_PATH": str(tmp_path / "mail.db"), "MAIL_PROXY_ENCRYPTION_KEY": KEY}
+    polling = {"GMP_DISPATCH_ON_ARRIVAL": "false", "GMP_SEND_LOOP_INTERVAL": f"{POLL:g}"}
+    with running(tmp_path / "node", environ, **polling) as service:
+        _, waited = (seconds_to_data(service, add_tenant(service, smtp, endpoint), smtp, 0) for _ in range(2))
+        assert POLL / 2 < waited < 2 * POLL
+
+
+def seconds_to_data(service: Service, tenant: str, smtp: SmtpServer, number: int) -> float:
+    """From the call to the server's note that the message is there."""
+    before = len(smtp.times(tenant))
+    posted = time.time()
+    service.post(letters(tenant, "main", range(number, number + 1)))
+    until(lambda: len(smtp.times(tenant)) > before, so=service.last_words)
+    return smtp.deliveries(tenant)[-1].t - posted
