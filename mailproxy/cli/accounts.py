@@ -1,5 +1,6 @@
 """NAME TENANT accounts …: the SMTP servers a tenant sends through."""
 
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,9 +14,9 @@ from mailproxy.cli import ask, show
 from mailproxy.cli.ask import Checked, asked
 from mailproxy.cli.exits import Failure
 from mailproxy.cli.names import ACCOUNT
-from mailproxy.cli.place import Place, pass_place
+from mailproxy.cli.place import Place, pass_place, required
 from mailproxy.errors import Conflict, NotFound
-from mailproxy.model import OnUnknownOutcome, TenantPk
+from mailproxy.model import Instant, OnUnknownOutcome, TenantPk
 from mailproxy.records import AccountView, AccountWrite, Tenant
 from mailproxy.store import Store
 
@@ -72,8 +73,21 @@ def show_account(place: Place, account_id: str, as_json: bool) -> None:
     return show.details(_details(view))
 
 
+def _free(ctx: click.Context, _: click.Parameter, account_id: str) -> str:
+    """Says that an id is taken before anything else is asked."""
+    place = ctx.find_object(Place)
+    if place is not None and ask.interactive() and not ctx.resilient_parsing:
+
+        async def work(store: Store, tenant: Tenant) -> None:
+            await _refuse_taken(store, tenant, account_id, place)
+
+        required(place.instance)
+        place.run(work)
+    return account_id
+
+
 @accounts.command("add")
-@click.argument("account_id", metavar="ID", cls=ask.AskedArgument, type=ACCOUNT)
+@click.argument("account_id", metavar="ID", cls=ask.AskedArgument, type=ACCOUNT, callback=_free)
 @ask.defaults_option
 @asked(
     "-h",
@@ -168,11 +182,7 @@ def add(place: Place, /, account_id: str, as_json: bool, defaults: bool, **optio
     wanted = _written(account_id, options)
 
     async def work(store: Store, tenant: Tenant) -> AccountView:
-        if await store.directory.account(tenant.pk, account_id) is not None:
-            raise Conflict(
-                f"There is an account {account_id!r} already.\n"
-                f"Delete it first: mail-proxy {place.instance.name} {place.tenant} accounts delete {account_id}"
-            )
+        await _refuse_taken(store, tenant, account_id, place)
         await store.directory.put_account(tenant.pk, wanted)
         return await _existing(store, tenant, account_id, place)
 
@@ -240,6 +250,14 @@ def _written(account_id: str, options: dict[str, Any]) -> AccountWrite:
     )
 
 
+async def _refuse_taken(store: Store, tenant: Tenant, account_id: str, place: Place) -> None:
+    if await store.directory.account(tenant.pk, account_id) is not None:
+        raise Conflict(
+            f"There is an account {account_id!r} already.\n"
+            f"Delete it first: mail-proxy {place.instance.name} {place.tenant} accounts delete {account_id}"
+        )
+
+
 async def _existing(store: Store, tenant: Tenant, account_id: str, place: Place) -> AccountView:
     view = await store.directory.account(tenant.pk, account_id)
     if view is None:
@@ -277,11 +295,18 @@ def _details(view: AccountView) -> dict[str, object]:
         "Connection age": f"{account.ttl:.0f} s",
         "Unknown outcome": account.on_unknown_outcome,
         "State": view.condition,
-        "Because": view.reason,
-        "Since": show.moment(view.since),
-        "Next try": show.moment(view.next_try),
+        **condition(view, time.time()),
         "Created": show.moment(view.created_at),
         "Changed": show.moment(view.updated_at),
+    }
+
+
+def condition(view: AccountView, now: Instant) -> dict[str, object]:
+    """Why an account rests, since when and until when."""
+    return {
+        "Because": ": ".join(part for part in (view.reason, view.cause) if part) or None,
+        "Since": show.moment_beside(view.since, now),
+        "Next try": show.moment_beside(view.next_try, now),
     }
 
 

@@ -1,18 +1,20 @@
 """NAME TENANT messages …: what has become of a tenant's messages."""
 
 import json
+import time
 from typing import Any
 
 import click
 
 from mailproxy import shapes
 from mailproxy.cli import ask, show
+from mailproxy.cli.accounts import condition
 from mailproxy.cli.exits import Exit
 from mailproxy.cli.names import ACCOUNT
 from mailproxy.cli.place import Place, pass_place
 from mailproxy.errors import Conflict, NotFound
-from mailproxy.model import MessageId, Priority, Resolution, State, public_pk
-from mailproxy.records import Deleted, EventView, MessageFilter, MessageView, Tenant
+from mailproxy.model import AccountCondition, MessageId, Priority, Resolution, State, public_pk
+from mailproxy.records import AccountView, Deleted, EventView, MessageFilter, MessageView, Tenant
 from mailproxy.store import Store
 
 PAGE = 500
@@ -69,19 +71,22 @@ def list_messages(
 def show_message(place: Place, message_id: str, as_json: bool) -> None:
     """Show a message and all that happened to it."""
 
-    async def work(store: Store, tenant: Tenant) -> tuple[MessageView, list[EventView], int]:
+    async def work(
+        store: Store, tenant: Tenant
+    ) -> tuple[MessageView, list[EventView], int, AccountView | None]:
         view = await store.directory.message(tenant.pk, message_id)
         if view is None:
             raise _missing(place, message_id)
         events = await store.directory.events(tenant.pk, message_id)
-        return view, events or [], await store.fleet.instance()
+        account = await store.directory.account(tenant.pk, view.account_id) if view.account_id else None
+        return view, events or [], await store.fleet.instance(), account
 
-    view, events, instance = place.run(work)
+    view, events, instance, account = place.run(work)
     if as_json:
         return show.document(
             {**shapes.message(view, instance), "events": [shapes.event(event) for event in events]}
         )
-    show.details(_details(view, instance))
+    show.details({**_details(view, instance), **_waits_for(view, account)})
     if events:
         click.echo()
         columns = (
@@ -217,6 +222,15 @@ def _details(view: MessageView, instance: int) -> dict[str, object]:
         "Done": show.moment(view.done_at),
         "Reported": show.moment(view.reported_at),
     }
+
+
+def _waits_for(view: MessageView, account: AccountView | None) -> dict[str, object]:
+    """Why a waiting message does not go out: its account rests."""
+    rests = account is not None and account.condition is not AccountCondition.OK
+    if account is None or not rests or view.state not in (State.PENDING, State.DEFERRED):
+        return {}
+    found = condition(account, time.time())
+    return {"Waits for": f"its account, which is {account.condition}", **found}
 
 
 def _payload(view: MessageView) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from mailproxy.model import Instant
+from mailproxy.model import Instant, Seconds
 
 _WIDTH_WITHOUT_TERMINAL = 1000
 
@@ -119,6 +119,21 @@ def harmless(text: str) -> str:
 def moment(instant: Instant | None) -> str | None:
     """A time as people of this place write it."""
     return None if instant is None else time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(instant))
+
+
+def moment_beside(instant: Instant | None, now: Instant) -> str | None:
+    """A time, and how far it is from `now`."""
+    if instant is None:
+        return None
+    away = duration(abs(instant - now))
+    return f"{moment(instant)} ({f'in {away}' if instant > now else f'{away} ago'})"
+
+
+def duration(seconds: Seconds) -> str:
+    """In the greatest unit that leaves at least two of it, or the seconds."""
+    units = (("days", 86400), ("h", 3600), ("min", 60))
+    name, size = next(((name, size) for name, size in units if seconds >= 2 * size), ("s", 1))
+    return f"{seconds / size:.0f} {name}"
 
 
 def note(text: str) -> None:

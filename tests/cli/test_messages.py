@@ -1,8 +1,11 @@
+import re
+
 import pytest
 
 from mailproxy.cli.home import Instance
 from mailproxy.cli.place import on_store
-from mailproxy.model import EventType, Status
+from mailproxy.model import AccountCondition, EventType, Status
+from mailproxy.store import Store
 from tests.api.test_submission import finish
 from tests.cli.conftest import HELLO, CommandLine
 
@@ -95,3 +98,24 @@ def test_run_now_fails_where_no_server_runs(five: CommandLine, words: list[str])
     result = five("first", *words)
     assert (result.exit_code, result.stdout) == (1, "")
     assert result.stderr == "Error: first is not running.\nStart it with: mail-proxy start first -b\n"
+
+
+def test_a_message_and_its_account_say_why_it_waits(first: Instance, five: CommandLine) -> None:
+    assert "Waits for" not in five.ok("first", "acme", "messages", "show", "m0")
+
+    async def rest(store: Store) -> None:
+        tenant = await store.directory.tenant("acme")
+        assert tenant is not None
+        account = (await store.directory.account_ids(tenant.pk))["main"]
+        await store.queue.back_off(
+            account, condition=AccountCondition.BACKING_OFF, reason="dns", cause="no such host", delay=600.0
+        )
+
+    on_store(first.settings(), rest)
+    for words in (("accounts", "show", "main"), ("messages", "show", "m0")):
+        shown = five.ok("first", "acme", *words)
+        assert re.search(r"Because +dns: no such host\n", shown)
+        assert re.search(r"Since .* \(\d+ s ago\)\n", shown)
+        assert re.search(r"Next try .* \(in 10 min\)\n", shown)
+    assert re.search(r"Waits for +its account, which is backing_off\n", shown)
+    assert "Waits for" not in five.ok("first", "acme", "messages", "show", "m4")

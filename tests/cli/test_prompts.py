@@ -49,3 +49,10 @@ def test_a_refusal_deletes_nothing(acme: CommandLine) -> None:
     code, _ = acme.at_terminal("first", "tenants", "delete", "acme", answers=["y"])
     assert code == 0
     assert acme.json("first", "tenants", "list") == []
+
+
+def test_an_account_that_is_there_already_is_told_before_anything_is_asked(acme: CommandLine) -> None:
+    code, shown = acme.at_terminal("first", "acme", "accounts", "add", "main", answers=[])
+    assert code == 5, shown
+    assert "There is an account 'main' already." in shown
+    assert "SMTP server" not in shown
