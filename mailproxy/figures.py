@@ -48,6 +48,42 @@ class Totals:
 
 
 @dataclass(frozen=True, slots=True)
+class SyncStanding:
+    """How the calls to a tenant stand at the database's time `now`; `pending` are its events not yet acknowledged."""
+
+    tenant_id: str
+    name: str | None
+    active: bool
+    client_base_url: str | None
+    now: Instant
+    last_call_at: Instant | None
+    muted_until: Instant | None
+    next_try_at: Instant | None
+    fails: int
+    switched_off: str | None
+    poked: bool
+    pending: int
+
+    @property
+    def is_muted(self) -> bool:
+        return self.muted_until is not None and self.muted_until > self.now
+
+    def is_due(self, interval: Seconds, *, fallback: bool) -> bool:
+        """Whether it is to be called now: asked for, with something to tell, or idle for `interval` seconds.
+
+        `fallback`: tenants without a URL are called too.
+        """
+        if self.switched_off is not None or not (self.client_base_url or fallback):
+            return False
+        if self.poked:
+            return True
+        if self.next_try_at is not None and self.next_try_at > self.now:
+            return False
+        is_idle = self.last_call_at is None or self.last_call_at + interval <= self.now
+        return self.pending > 0 or (self.active and is_idle and not self.is_muted)
+
+
+@dataclass(frozen=True, slots=True)
 class AccountGauge:
     tenant_id: str
     account_id: str

@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from mailproxy.model import State, public_pk
+from mailproxy.figures import SyncStanding
+from mailproxy.model import Seconds, State, public_pk
 from mailproxy.records import AccountView, EventView, MessageView, RecipientOutcome, Tenant, Window
 
 _TENANT = ("name", "client_base_url", "client_sync_path", "client_attachment_path")
@@ -115,6 +116,25 @@ def message(view: MessageView, instance: int) -> dict[str, Any]:
 
 def _refused(one: RecipientOutcome) -> dict[str, Any]:
     return present({"address": one.address, "code": one.code, "enhanced": one.enhanced, "text": one.text})
+
+
+def sync(standing: SyncStanding, interval: Seconds, *, fallback: bool) -> dict[str, Any]:
+    return present(
+        {
+            "id": standing.tenant_id,
+            "name": standing.name,
+            "active": standing.active,
+            "client_base_url": standing.client_base_url,
+            "last_sync_ts": seconds(standing.last_call_at),
+            "next_sync_due": standing.is_due(interval, fallback=fallback),
+            "in_dnd": standing.is_muted,
+            "dnd_until": seconds(standing.muted_until) if standing.is_muted else None,
+            "next_try": seconds(standing.next_try_at),
+            "failures": standing.fails,
+            "reports_pending": standing.pending,
+            "switched_off": standing.switched_off,
+        }
+    )
 
 
 def event(view: EventView) -> dict[str, Any]:

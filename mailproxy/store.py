@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
-from mailproxy.figures import AccountGauge, Overview, ProcessView, QueueDepth, Totals
+from mailproxy.figures import AccountGauge, Overview, ProcessView, QueueDepth, SyncStanding, Totals
 from mailproxy.model import (
     Account,
     AccountCondition,
@@ -118,6 +118,9 @@ class Reports(Protocol):
         """Take from reporters that are known to be dead what they had leased."""
 
     async def next_call_in(self, interval: Seconds, *, fallback: bool) -> Seconds | None: ...
+
+    async def standings(self, *, after: str | None, limit: int) -> list[SyncStanding]:
+        """A page of tenants by id, with how the calls to each stand."""
 
     async def pending(self, tenant: TenantPk, limit: int) -> list[Report]: ...
 

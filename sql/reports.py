@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from mailproxy.figures import SyncStanding
 from mailproxy.model import Epoch, EventDetail, EventType, MessageId, Priority, Seconds, TenantPk
 from mailproxy.records import CallSettled, Report, TenantCall
 from mailproxy.vault import Vault
@@ -52,6 +53,10 @@ class SqlReports:
         )
         return None if seconds is None else max(0.0, float(seconds))
 
+    async def standings(self, *, after: str | None, limit: int) -> list[SyncStanding]:
+        found = await self.engine.read(lambda: one("sync_standings", after=after, limit=limit))
+        return [_standing(row) for row in found]
+
     async def pending(self, tenant: TenantPk, limit: int) -> list[Report]:
         found = await self.engine.read(lambda: one("pending_reports", tenant=tenant, limit=limit))
         return [_report(row) for row in found]
@@ -78,6 +83,24 @@ class SqlReports:
 
     async def poke(self, tenant: TenantPk | None) -> None:
         await self.engine.write(lambda: one("poke", tenant=tenant))
+
+
+def _standing(row: Row) -> SyncStanding:
+    tenant_id, name, active, url, now, called, muted, next_try, fails, off, poked, pending = row
+    return SyncStanding(
+        tenant_id=tenant_id,
+        name=name,
+        active=bool(active),
+        client_base_url=url,
+        now=now,
+        last_call_at=called,
+        muted_until=muted,
+        next_try_at=next_try,
+        fails=fails,
+        switched_off=off,
+        poked=bool(poked),
+        pending=pending,
+    )
 
 
 def _report(row: Row) -> Report:

@@ -37,6 +37,7 @@ ROUTES: tuple[Route, ...] = (
     Route("POST", "/commands/cleanup-messages", commands.cleanup_messages, _BOTH, "How many were removed."),
     Route("POST", "/tenant", tenants.put, _ADMIN, "Stored; a new tenant's key is shown this once."),
     Route("GET", "/tenants", tenants.listing, _ADMIN, "A page of tenants by id."),
+    Route("GET", "/tenants/sync-status", tenants.sync_status, _ADMIN, "How the calls to tenants stand."),
     Route("GET", "/tenant/{id}", tenants.show, _BOTH, "The tenant."),
     Route("PUT", "/tenant/{id}", tenants.change, _BOTH, "Changed as given."),
     Route("DELETE", "/tenant/{id}", tenants.delete, _ADMIN, "Gone with its accounts and messages."),

@@ -146,6 +146,29 @@ class Tenants(Done):
     next_cursor: NotRequired[str]
 
 
+class SyncInfo(TypedDict):
+    """How the calls to one tenant stand."""
+
+    id: str
+    name: NotRequired[str]
+    active: bool
+    client_base_url: NotRequired[str]
+    last_sync_ts: NotRequired[Moment]
+    next_sync_due: bool
+    in_dnd: bool
+    dnd_until: NotRequired[Moment]
+    next_try: NotRequired[Moment]
+    failures: Count
+    reports_pending: Count
+    switched_off: NotRequired[str]
+
+
+class SyncStatus(Done):
+    sync_interval_seconds: float
+    tenants: list[SyncInfo]
+    next_cursor: NotRequired[str]
+
+
 class WindowInfo(TypedDict):
     """One rate-limit window as it stands."""
 

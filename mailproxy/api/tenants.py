@@ -9,7 +9,15 @@ from mailproxy.api import paging, refusals
 from mailproxy.api.answers import Answer
 from mailproxy.api.refusals import Refusal
 from mailproxy.api.routing import Call
-from mailproxy.api.wire import ClientAuthForm, KeyForm, RateLimits, TenantChange, TenantForm, TenantsQuery
+from mailproxy.api.wire import (
+    ClientAuthForm,
+    KeyForm,
+    RateLimits,
+    SyncQuery,
+    TenantChange,
+    TenantForm,
+    TenantsQuery,
+)
 from mailproxy.records import ClientAuth, Tenant, TenantWrite
 from mailproxy.shapes import present
 
@@ -44,6 +52,15 @@ async def listing(call: Call, query: TenantsQuery) -> Answer:
     )
     shown, more = paging.page(found, query.limit, lambda tenant: tenant.id)
     return {"ok": True, "tenants": [shapes.tenant(tenant) for tenant in shown], **more}
+
+
+async def sync_status(call: Call, query: SyncQuery) -> Answer:
+    found = await call.store.reports.standings(after=paging.decode(query.cursor), limit=query.limit + 1)
+    shown, more = paging.page(found, query.limit, lambda standing: standing.tenant_id)
+    settings = call.services.settings
+    interval, fallback = settings.sync_interval, settings.client_sync_url is not None
+    tenants = [shapes.sync(standing, interval, fallback=fallback) for standing in shown]
+    return {"ok": True, "sync_interval_seconds": interval, "tenants": tenants, **more}
 
 
 async def delete(call: Call) -> Answer:

@@ -224,9 +224,12 @@ class PageQuery(TenantQuery):
     cursor: str | None = None
 
 
-class TenantsQuery(Form):
+class SyncQuery(Form):
     limit: Annotated[int, Field(ge=1, le=500)] = 500
     cursor: str | None = None
+
+
+class TenantsQuery(SyncQuery):
     active_only: bool = False
 
 

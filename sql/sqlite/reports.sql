@@ -32,6 +32,13 @@ FROM tenant t JOIN tenant_sync s ON s.tenant_pk = t.pk
 WHERE (t.client_base_url IS NOT NULL OR :fallback) AND s.switched_off IS NULL
   AND (t.active OR s.poked_at IS NOT NULL OR EXISTS (SELECT 1 FROM outbox o WHERE o.tenant_pk = t.pk));
 
+-- name: sync_standings
+SELECT t.id, t.name, t.active, t.client_base_url, :now, s.last_call_at,
+       s.muted_until, s.next_try_at, coalesce(s.fails, 0), s.switched_off,
+       s.poked_at IS NOT NULL, (SELECT count(*) FROM outbox o WHERE o.tenant_pk = t.pk)
+FROM tenant t LEFT JOIN tenant_sync s ON s.tenant_pk = t.pk
+WHERE t.id > coalesce(:after, '') ORDER BY t.id LIMIT :limit;
+
 -- name: pending_reports
 SELECT e.id, e.kind, e.at, m.id, m.client_id, a.id, m.priority, m.batch_code, e.detail
 FROM outbox o JOIN event e ON e.id = o.event_id JOIN message m ON m.id = o.message_id LEFT JOIN account a ON a.pk = m.account_pk

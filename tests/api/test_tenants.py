@@ -1,7 +1,15 @@
 """Tenants and their keys over HTTP."""
 
+import time
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
 from mailproxy import tokens
-from tests.api.conftest import Api
+from mailproxy.figures import SyncStanding
+from mailproxy.records import CallSettled
+from tests.api.conftest import Api, message
 
 SECRETS = {"method": "basic", "user": "u", "password": "s3cret-pw", "token": "s3cret-tok"}
 
@@ -59,6 +67,64 @@ async def test_a_change_keeps_what_it_does_not_name(api: Api) -> None:
     assert stored.client_auth.password == "s3cret-pw"
     assert (await api.admin.get("/tenant/acme")).json()["rate_limits"] == {"hourly": 5}
     assert (await api.admin.put("/tenant/acme", json={})).json() == {"ok": True}
+
+
+async def test_the_calls_to_tenants_are_shown_as_they_stand(api: Api) -> None:
+    tenant = await api.client(await api.tenant("acme", client_base_url="http://127.0.0.1:9"))
+    await api.tenant("bare", account=None)
+    await tenant.post("/commands/add-messages", json={"messages": [message("bad", to="")]})
+
+    async def standing(**params: str) -> dict[str, Any]:
+        answer = (await api.admin.get("/tenants/sync-status", params=params)).json()
+        assert answer["sync_interval_seconds"] == 300
+        return {one["id"]: one for one in answer["tenants"]}
+
+    fresh = {"active": True, "in_dnd": False, "failures": 0}
+    due = {"client_base_url": "http://127.0.0.1:9", "reports_pending": 1, "next_sync_due": True}
+    assert await standing() == {
+        "acme": {"id": "acme", **due, **fresh},
+        "bare": {"id": "bare", "reports_pending": 0, "next_sync_due": False, **fresh},
+    }
+    reporter = await api.store.fleet.register("o", "n", "reporter")
+    [call] = await api.store.reports.claim_tenants(reporter, limit=9, ttl=60, interval=300, fallback=False)
+    events = [report.event_id for report in await api.store.reports.pending(call.tenant_pk, 9)]
+    await api.store.reports.acknowledge(call.tenant_pk, reporter, events)
+    quiet = CallSettled(fails=0, called=True, muted_until=4e9)
+    await api.store.reports.settle_call(call.tenant_pk, reporter, quiet)
+    muted = (await standing())["acme"]
+    assert muted["last_sync_ts"] <= time.time()
+    assert (muted["in_dnd"], muted["dnd_until"], muted["next_sync_due"]) == (True, 4_000_000_000, False)
+    assert muted["reports_pending"] == 0
+    page = (await api.admin.get("/tenants/sync-status", params={"limit": 1})).json()
+    assert [one["id"] for one in page["tenants"]] == ["acme"]
+    assert set(await standing(cursor=page["next_cursor"])) == {"bare"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "due"),
+    [
+        ({}, False),
+        ({"last_call_at": None}, True),
+        ({"last_call_at": 600.0}, True),
+        ({"last_call_at": 600.0, "muted_until": 1001.0}, False),
+        ({"last_call_at": 600.0, "muted_until": 1000.0}, True),
+        ({"last_call_at": 600.0, "next_try_at": 1001.0}, False),
+        ({"pending": 1}, True),
+        ({"pending": 1, "muted_until": 1001.0}, True),
+        ({"pending": 1, "next_try_at": 1001.0}, False),
+        ({"pending": 1, "switched_off": "gone"}, False),
+        ({"pending": 1, "active": False}, True),
+        ({"last_call_at": None, "active": False}, False),
+        ({"poked": True, "muted_until": 1001.0, "next_try_at": 1001.0}, True),
+    ],
+    ids=str,
+)
+def test_a_tenant_is_due_when_there_is_something_to_tell_or_ask(changes: dict[str, Any], due: bool) -> None:
+    quiet = SyncStanding("acme", None, True, "http://x", 1000.0, 900.0, None, None, 0, None, False, 0)
+    standing = replace(quiet, **changes)
+    assert standing.is_due(300.0, fallback=False) is due
+    assert replace(standing, client_base_url=None).is_due(300.0, fallback=True) is due
+    assert not replace(standing, client_base_url=None).is_due(300.0, fallback=False)
 
 
 async def test_tenants_are_listed_in_pages(api: Api) -> None:

@@ -145,6 +145,28 @@ _TENANTS = {
         schemas.Tenants,
         {"ok": True, "tenants": [examples.TENANT], "next_cursor": examples.CURSOR},
     ),
+    "GET /tenants/sync-status": Operation(
+        "syncStatus",
+        "See how the calls to tenants stand",
+        schemas.SyncStatus,
+        {
+            "ok": True,
+            "sync_interval_seconds": 300,
+            "tenants": [
+                {
+                    "id": "acme",
+                    "active": True,
+                    "client_base_url": "https://app.acme.example",
+                    "last_sync_ts": 1900000000,
+                    "next_sync_due": False,
+                    "in_dnd": False,
+                    "failures": 0,
+                    "reports_pending": 2,
+                }
+            ],
+            "next_cursor": examples.CURSOR,
+        },
+    ),
     "GET /tenant/{id}": Operation(
         "getTenant",
         "Look at a tenant",
