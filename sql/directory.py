@@ -38,7 +38,11 @@ class SqlDirectory(SqlMessages):
         ((stored,),) = yield (Step("put_tenant", asdict(tenant) | {"client_auth": sealed}),)
         pk = TenantPk(stored[0])
         wanted = limits.standard(limits.TENANT, pk, {"hour": tenant.hourly_limit, "day": tenant.daily_limit})
-        yield (Step("tenant_sync_ready", {"tenant": pk}), *_limits(limits.TENANT, pk, wanted))
+        yield (
+            Step("tenant_sync_ready", {"tenant": pk}),
+            Step("lift_rests", {"tenant": pk}),
+            *_limits(limits.TENANT, pk, wanted),
+        )
         if not known and key_hash is not None:
             yield (Step("put_key", _key(pk, key_hash, key_id, None)),)
         return not known

@@ -41,7 +41,7 @@ async def entry(life: Life) -> int | None:
 
 
 async def _scout(life: Life, store: Store, node: str, hinted: asyncio.Event) -> None:
-    told: tuple[AccountSlot, ...] = ()
+    told: tuple[AccountSlot, ...] | None = None
     pause = Pause(life.settings)
     while not life.stopping.is_set():
         was_hinted = hinted.is_set()

@@ -22,6 +22,10 @@ INSERT INTO tenant_sync (tenant_pk) VALUES (%(tenant)s) ON CONFLICT (tenant_pk) 
 -- name: drop_limits
 DELETE FROM rate_limit WHERE kind = %(kind)s AND scope = %(scope)s AND win <> ALL(%(kept)s::text[]);
 
+-- name: lift_rests
+UPDATE account_state SET not_before = NULL, reason = NULL
+WHERE reason = 'rate_limit' AND account_pk IN (SELECT pk FROM account WHERE tenant_pk = %(tenant)s);
+
 -- name: put_limits
 INSERT INTO rate_limit (kind, scope, win, slot_s, slots, lim)
 SELECT %(kind)s, %(scope)s, r.win, r.slot_s, r.slots, r.lim

@@ -22,6 +22,10 @@ INSERT INTO tenant_sync (tenant_pk) VALUES (:tenant) ON CONFLICT (tenant_pk) DO 
 -- name: drop_limits
 DELETE FROM rate_limit WHERE kind = :kind AND scope = :scope AND win NOT IN (SELECT value FROM json_each(:kept));
 
+-- name: lift_rests
+UPDATE account_state SET not_before = NULL, reason = NULL
+WHERE reason = 'rate_limit' AND account_pk IN (SELECT pk FROM account WHERE tenant_pk = :tenant);
+
 -- name: put_limits
 INSERT INTO rate_limit (kind, scope, win, slot_s, slots, lim) VALUES (:kind, :scope, :win, :slot_s, :slots, :lim)
 ON CONFLICT (kind, scope, win) DO UPDATE SET slot_s = excluded.slot_s, slots = excluded.slots, lim = excluded.lim;
