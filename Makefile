@@ -7,7 +7,7 @@ ARGS ?=
 JOBS ?= 4
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check fix bench run lock clean
+.PHONY: help demo test campaign check fix bench run lock clean
 
 help: ## show what can be done
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -23,6 +23,9 @@ demo: $(VENV)/.installed ## send 200 messages through a throw-away instance and 
 
 test: $(VENV)/.installed ## run the test suite on PostgreSQL and SQLite (ARGS="-k name")
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
+
+campaign: $(VENV)/.installed ## kill, stop and starve real servers on both databases, then count (CAMPAIGN=long)
+	$(BIN)/python -m tests.campaign $(ARGS)
 
 check: $(VENV)/.installed ## lint, format, types, import directions
 	$(BIN)/ruff check .
