@@ -128,8 +128,8 @@ def _operation(entry: _Entry, components: Components, responses: dict[str, Any])
         "parameters": _parameters(entry, components),
     }
     if entry.body is not None:
-        content = {"schema": components.of(entry.body), "example": operation.sent}
-        described["requestBody"] = {"required": operation.body_required, "content": {_JSON: content}}
+        content = _content(components.of(entry.body), operation.sent)
+        described["requestBody"] = {"required": operation.body_required, "content": content}
     described["responses"] = {"200": _answer(entry, components)}
     for status, codes in errors.of(route, entry.query, entry.body, operation.errors).items():
         if status in operation.answered_at:
@@ -162,8 +162,12 @@ def _answer(entry: _Entry, components: Components) -> dict[str, Any]:
     if isinstance(kind, str):
         content: dict[str, Any] = {kind: {"schema": {"type": "string"}}}
     else:
-        content = {_JSON: {"schema": components.of(kind), "example": entry.operation.example}}
+        content = _content(components.of(kind), entry.operation.example)
     return {"description": entry.route.answers, "headers": _headers(200), "content": content}
+
+
+def _content(schema: dict[str, Any], example: object) -> dict[str, Any]:
+    return {_JSON: {"schema": schema, "examples": {"example": {"value": example}}}}
 
 
 def _either(entry: _Entry, status: int, codes: Sequence[str], components: Components) -> dict[str, Any]:
