@@ -18,6 +18,7 @@ from mailproxy.api.bounds import Bounds
 from mailproxy.api.connection import BoundedProtocol
 from mailproxy.config import Settings
 from mailproxy.store import Store
+from tests.api import documented
 
 ADMIN = "admin-token"
 
@@ -55,7 +56,12 @@ class Api:
     async def client(self, token: str | None = None, **headers: str) -> httpx.AsyncClient:
         if token is not None:
             headers["X-API-Token"] = token
-        client = httpx.AsyncClient(base_url=f"http://127.0.0.1:{self.port}", headers=headers, trust_env=False)
+        client = httpx.AsyncClient(
+            base_url=f"http://127.0.0.1:{self.port}",
+            headers=headers,
+            trust_env=False,
+            event_hooks={"response": [documented.check]},
+        )
         return await self.stack.enter_async_context(client)
 
     async def tenant(self, tenant_id: str = "acme", account: str | None = "main", **fields: Any) -> str:
