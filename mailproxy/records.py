@@ -108,13 +108,14 @@ class Claimed:
 class Claim:
     """`lease_lost` ends the process. With nothing claimed, `wait` says when to ask again at the earliest
     (None: when something arrives). `limited`: rate limits apply; `rests`: one just put the account to rest;
-    `fails`: the account's troubles in a row."""
+    `above_limit`: the messages are to be refused for one; `fails`: the account's troubles in a row."""
 
     messages: tuple[Claimed, ...] = ()
     account_version: int = 0
     lease_lost: bool = False
     limited: bool = False
     rests: bool = False
+    above_limit: bool = False
     wait: Seconds | None = None
     fails: int = 0
 

@@ -237,7 +237,7 @@ def _claim(account: AccountPk, slot: int, epoch: Epoch, limit: int) -> Work[Clai
     )
     if not locked:
         return Claim(lease_lost=True)
-    version, condition, rest, fails, suspended = locked[0]
+    version, behavior, condition, rest, fails, suspended = locked[0]
     if suspended or condition == AccountCondition.BREAKER_OPEN:
         return Claim(account_version=version, fails=fails)
     if rest is not None and rest > 0:
@@ -245,17 +245,19 @@ def _claim(account: AccountPk, slot: int, epoch: Epoch, limit: int) -> Work[Clai
     known = rows.limits(limit_rows)
     used, at = rows.used(used_rows)
     budget = limits.budget(known, used, at, limit) if known else limits.Budget(limit)
-    if known and not budget.tokens:
+    above_limit = bool(known) and not budget.tokens
+    if above_limit and behavior == "defer":
         return (yield from _rest(account, version, budget))
-    wanted = whose | {"limit": budget.tokens, "at": at if known else None}
+    is_charged = bool(known) and not above_limit
+    wanted = whose | {"limit": limit if above_limit else budget.tokens, "at": at if is_charged else None}
     (found,) = yield (Step("claim", wanted),)
     if not found:
         ((due,),) = yield (Step("next_due", {"account": account}),)
         return Claim(account_version=version, wait=due[0], limited=bool(known))
-    if known:
+    if is_charged:
         yield (_charge(limits.charges(known, at, len(found))),)
     messages = sorted((rows.claimed(row) for row in found), key=lambda m: (m.priority, -m.waited, m.id))
-    return Claim(tuple(messages), version, limited=bool(known), fails=fails)
+    return Claim(tuple(messages), version, limited=bool(known), above_limit=above_limit, fails=fails)
 
 
 def _rest(account: AccountPk, version: int, budget: limits.Budget) -> Work[Claim]:

@@ -186,7 +186,7 @@ UPDATE q SET suspect = %(suspect)s WHERE id = %(id)s AND epoch = %(epoch)s AND p
 
 -- name: claim_lock
 -- The lease fences, the state row serialises; what follows in the transaction sees a snapshot taken after both.
-SELECT a.version, st.condition, extract(epoch FROM st.not_before - now())::float8, st.fails,
+SELECT a.version, a.limit_behavior, st.condition, extract(epoch FROM st.not_before - now())::float8, st.fails,
        EXISTS (SELECT FROM suspension s WHERE s.tenant_pk IN (0, a.tenant_pk) AND s.batch_code = '')
 FROM account_lease l JOIN account a ON a.pk = l.account_pk JOIN account_state st ON st.account_pk = a.pk
 WHERE l.account_pk = %(account)s AND l.slot = %(slot)s AND l.epoch = %(epoch)s AND l.expires_at > clock_timestamp()

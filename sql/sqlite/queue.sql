@@ -143,7 +143,7 @@ SELECT count(*) FROM q WHERE account_pk = :account AND epoch <> :epoch AND phase
 UPDATE q SET suspect = :suspect WHERE id = :id AND epoch = :epoch AND phase = 1 RETURNING id;
 
 -- name: claim_lock
-SELECT a.version, st.condition, st.not_before - :now, st.fails,
+SELECT a.version, a.limit_behavior, st.condition, st.not_before - :now, st.fails,
        EXISTS (SELECT 1 FROM suspension s WHERE s.tenant_pk IN (0, a.tenant_pk) AND s.batch_code = '')
 FROM account_lease l JOIN account a ON a.pk = l.account_pk JOIN account_state st ON st.account_pk = a.pk
 WHERE l.account_pk = :account AND l.slot = :slot AND l.epoch = :epoch AND l.expires_at > :now;

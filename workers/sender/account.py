@@ -12,7 +12,7 @@ from pathlib import Path
 from mailproxy import log, metrics
 from mailproxy.errors import StorageUnavailable
 from mailproxy.model import Account, AccountCondition, Epoch, Seconds
-from mailproxy.outcome import AccountTrouble, Outcome, Sent, Withheld
+from mailproxy.outcome import AccountTrouble, Outcome, Refused, Sent, Stage, Withheld
 from mailproxy.records import Claim, Claimed
 from mailproxy.retry import RetryPolicy, backoff
 from mailproxy.store import Store
@@ -29,6 +29,7 @@ DATABASE_PAUSE: Seconds = 1.0
 AHEAD: Seconds = 0.5
 STUCK_AFTER: Seconds = 5.0
 OLDEST_READY: Seconds = 30.0
+ABOVE_LIMIT = "rate_limit_exceeded"
 BREAKER_REST: Seconds = 365 * 86400.0
 
 _log = log.get(__name__)
@@ -176,9 +177,19 @@ class AccountSender:
             activity.claimed(self._account, message)
             if message.expired:
                 self._sending.settlements.add(expired(Attempt.of(message)))
+            elif claim.above_limit:
+                self._refuse(message)
             else:
                 self._ready.append(message)
         self._start()
+
+    def _refuse(self, message: Claimed) -> None:
+        """What the account's limit leaves no room for ends here when it is to be rejected, not deferred."""
+        outcome = Refused(Stage.PREPARE, ABOVE_LIMIT)
+        settlement = settle(Attempt.of(message), outcome, self._rules, time.time(), 0.5)
+        self._sending.settlements.add(settlement)
+        self.metrics.rate_limited.inc()
+        activity.settled(self._account, self.metrics, message, outcome, settlement, time.monotonic())
 
     async def _reload(self) -> None:
         account = await self._sending.store.directory.sending_account(self._account.pk)
