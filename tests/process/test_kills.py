@@ -27,7 +27,7 @@ class Kill:
     victim: str
     times: int = 1
     in_doubt: int = 0
-    within: float = LEASE
+    within: float = 10.0
 
     @property
     def ends_service(self) -> bool:
@@ -35,14 +35,14 @@ class Kill:
 
 
 KILLS = [
-    Kill("sender", times=3, in_doubt=SESSIONS),
+    Kill("sender", times=3, in_doubt=SESSIONS, within=LEASE),
     Kill("reporter"),
     Kill("scout"),
     Kill("maintenance"),
     Kill("worker"),
-    Kill("api", within=2 * LEASE),
-    Kill("supervisor"),
-    Kill("everything", in_doubt=SESSIONS),
+    Kill("api"),
+    Kill("supervisor", within=2 * LEASE),
+    Kill("everything", in_doubt=SESSIONS, within=2 * LEASE),
 ]
 
 
