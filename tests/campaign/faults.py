@@ -26,7 +26,7 @@ class Faults:
         self._stage = stage
         self._tell = tell
         self._restarts: dict[int, Future[None]] = {}
-        self._undone: list[Future[None]] = []
+        self._undone: dict[str, Future[None]] = {}
         self._pool = ThreadPoolExecutor(max_workers=16)
 
     def play(self, acts: list[Act], seconds: float) -> None:
@@ -42,10 +42,12 @@ class Faults:
                 self._do(act)
                 started = max(started, time.monotonic() - act.at)
             time.sleep(max(0.0, started + seconds - time.monotonic()))
-            for ended in (*self._undone, *self._restarts.values()):
+            for ended in (*self._undone.values(), *self._restarts.values()):
                 ended.result()
 
     def _do(self, act: Act) -> None:
+        if undone := self._undone.pop(act.kind, None):
+            undone.result()
         node = self._stage.nodes[act.node % len(self._stage.nodes)]
         match act.kind:
             case _ if act.kind in ROLES:
@@ -98,7 +100,7 @@ class Faults:
         for node, pid in self._a_sender(act):
             os.kill(pid, signal.SIGSTOP)
             self._record(act, node, pid, cuts=1)
-            self._undo_in(act.lasts, partial(_continue, pid))
+            self._undo_in(act, partial(_continue, pid))
 
     def _await_restart(self, node: Node) -> None:
         if restart := self._restarts.pop(node.number, None):
@@ -113,7 +115,7 @@ class Faults:
         senders = sum(len(node.senders()) for node in self._stage.nodes)
         postgres.stop_at_once()
         self._record(act, None, None, cuts=senders)
-        self._undo_in(act.lasts, postgres.start)
+        self._undo_in(act, postgres.start)
 
     def _fill_disk(self, act: Act) -> None:
         disk = self._stage.disk
@@ -129,7 +131,7 @@ class Faults:
                 os.write(file.fileno(), bytes(512))
         node = self._stage.nodes[0]
         self._record(act, node, None, cuts=len(node.senders()))
-        self._undo_in(act.lasts, ballast.unlink)
+        self._undo_in(act, ballast.unlink)
 
     # -- around
 
@@ -137,12 +139,12 @@ class Faults:
         number = -1 if node is None else node.number
         self._stage.faults.write(Fault(time.time(), act.kind, number, pid, cuts))
 
-    def _undo_in(self, seconds: float, undo: Callable[[], None]) -> None:
+    def _undo_in(self, act: Act, undo: Callable[[], None]) -> None:
         def later() -> None:
-            time.sleep(seconds)
+            time.sleep(act.lasts)
             undo()
 
-        self._undone.append(self._pool.submit(later))
+        self._undone[act.kind] = self._pool.submit(later)
 
 
 def _runs(pid: int) -> bool:
