@@ -61,14 +61,13 @@ async def entry(
 ) -> int | None:
     """The life of a sender process; all arguments but the first are for tests."""
     settings = life.settings
-    node = keyfile.node_id(settings)
     store = await opening(settings, role=life.role)
     try:
         instance = await store.fleet.instance()
         # Epochs mean nothing in another database, such as one made anew in the same place.
         journals = Path(settings.state_dir) / JOURNALS / f"{instance:015x}"
         retry = RetryPolicy(settings.max_retries, settings.retry_delays)
-        epoch = await store.fleet.register(life.owner, node, life.role)
+        epoch = await store.fleet.register(life.owner, keyfile.node_id(settings), life.role)
         await recovery.replay_orphans(store.queue, journals, retry)
         book = _open_journal(journals, epoch)
         gate = Gate(fence=time.monotonic() + settings.lease_seconds)
@@ -76,24 +75,36 @@ async def entry(
         intents = Intents(store.queue, epoch, broken=gate.close)
         preparation = Preparation(store.queue, epoch, instance, render)
         shared = HandOver(preparation, intents, book, gate, settlements.flushed, at)
-        sending = Sending(
-            store=store,
-            epoch=epoch,
-            node=node,
-            journals=journals,
-            handover=shared,
-            settlements=settlements,
-            retry=retry,
-            timeouts=timeouts or Timeouts(),
-            connections=settings.sender_connections,
-            claim_size=settings.batch_size_per_account,
-            idle_after=settings.idle_seconds,
-            look_every=_look_every(settings),
-            foreign_grace=recovery.FOREIGN_GRACE_LEASES * settings.lease_seconds,
-        )
+        sending = _sending(settings, store, epoch, journals, shared, settlements, timeouts or Timeouts())
         return await Sender(life, sending, gate, book).run()
     finally:
         await store.aclose()
+
+
+def _sending(
+    settings: Settings,
+    store: Store,
+    epoch: Epoch,
+    journals: Path,
+    shared: HandOver,
+    settlements: Settlements,
+    timeouts: Timeouts,
+) -> Sending:
+    return Sending(
+        store=store,
+        epoch=epoch,
+        node=keyfile.node_id(settings),
+        journals=journals,
+        handover=shared,
+        settlements=settlements,
+        retry=RetryPolicy(settings.max_retries, settings.retry_delays),
+        timeouts=timeouts,
+        connections=settings.sender_connections,
+        claim_size=settings.batch_size_per_account,
+        idle_after=settings.idle_seconds,
+        look_every=_look_every(settings),
+        foreign_grace=recovery.FOREIGN_GRACE_LEASES * settings.lease_seconds,
+    )
 
 
 def _look_every(settings: Settings) -> Seconds:
