@@ -19,6 +19,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     header_deadline: Seconds = 10.0
     reading_deadline: Seconds = 30.0
+    linger: Seconds = 2.0
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -26,6 +27,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._reading_timer: asyncio.TimerHandle | None = None
         self._header_octets = 0
         self._begun = False
+        self._refused = False
         self._unread = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -38,6 +40,8 @@ class BoundedProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
+        if self._refused:
+            return
         if self._header_timer is not None:
             self._header_octets += len(data)
         super().data_received(data)
@@ -102,4 +106,7 @@ class BoundedProtocol(HttpToolsProtocol):
             len(body),
         )
         self.transport.write(head + b"connection: close\r\n\r\n" + body)
-        self.transport.close()
+        # Closed at once, the connection would be reset by what still comes, and the answer lost with it.
+        self._refused = True
+        self.transport.write_eof()
+        self.loop.call_later(self.linger, self.transport.close)
