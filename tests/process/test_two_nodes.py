@@ -80,7 +80,7 @@ def test_four_processes_together_never_exceed_a_limit_in_any_window(
     tenant = "limited"
     add_limited(nodes, tenant, smtp, endpoint, LIMIT)
     nodes.narrow(WINDOW)
-    times = send_from_four_processes(nodes, tenant, smtp, 6 * LIMIT, 60.0)
+    times = send_from_four_processes(nodes, tenant, smtp, 10 * LIMIT, 60.0)
     check_windows(times, LIMIT, WINDOW)
     assert times[-1] - times[0] > 4 * WINDOW
 

@@ -1,7 +1,8 @@
 """Hints between processes: they reach listeners soon, are few, and never raise."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import tempfile
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -66,12 +67,20 @@ async def test_nobody_listening_is_no_trouble(store: SqlStore) -> None:
     await store.wakeups.announce("reports")
 
 
-@pytest.mark.parametrize("dialect", ["sqlite"], indirect=True)
-async def test_the_last_listener_leaves_no_folder_behind(store: SqlStore, tmp_path: Path) -> None:
-    folder = tmp_path / "mail.db.state" / "wake"
-    async with store.wakeups.listen(), store.wakeups.listen():
+@pytest.fixture
+def short_path() -> Iterator[Path]:
+    """Short enough for the name of a socket, which a test's own folder is not always."""
+    with tempfile.TemporaryDirectory(prefix="mp-") as folder:
+        yield Path(folder)
+
+
+async def test_the_last_listener_leaves_no_folder_behind(short_path: Path) -> None:
+    folder = short_path / "mail.db.state" / "wake"
+    wakeups = SqliteWakeups(short_path / "mail.db")
+    async with wakeups.listen(), wakeups.listen():
         assert len(list(folder.iterdir())) == 2
     assert not folder.exists()
+    await wakeups.aclose()
 
 
 async def test_a_path_too_long_for_a_socket_is_served_from_the_temporary_folder(tmp_path: Path) -> None:
@@ -85,9 +94,9 @@ async def test_a_path_too_long_for_a_socket_is_served_from_the_temporary_folder(
         await wakeups.aclose()
 
 
-async def test_a_folder_that_cannot_be_used_only_means_no_hints(tmp_path: Path) -> None:
-    (tmp_path / "mail.db.state").write_text("in the way")
-    wakeups = SqliteWakeups(tmp_path / "mail.db")
+async def test_a_folder_that_cannot_be_used_only_means_no_hints(short_path: Path) -> None:
+    (short_path / "mail.db.state").write_text("in the way")
+    wakeups = SqliteWakeups(short_path / "mail.db")
     try:
         async with wakeups.listen() as topics:
             await wakeups.announce("queue")

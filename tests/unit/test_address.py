@@ -1,5 +1,4 @@
 import contextlib
-import time
 
 import pytest
 from hypothesis import given, settings
@@ -144,13 +143,13 @@ def test_a_fullwidth_at_sign_or_dot_cannot_smuggle_another_domain() -> None:
         ("=?a?q?" * 160) + " <a@b.c>",
     ],
 )
-def test_hostile_text_is_answered_at_once(text: str) -> None:
-    began = time.perf_counter()
+@pytest.mark.timeout(20)
+def test_hostile_text_is_answered_and_not_pondered(text: str) -> None:
+    """Anything but linear time takes minutes or the stack for these."""
     with contextlib.suppress(InvalidInput):
         parse(text)
     parts = split_list(text * 5)
     assert parts
-    assert time.perf_counter() - began < 0.2
 
 
 def test_an_international_domain_is_written_in_a_labels() -> None:
