@@ -16,8 +16,8 @@ from tests.campaign.load import CLIENTS, Client
 from tests.campaign.plan import FILL_DISK, STOP_DATABASE, Scale, plan
 from tests.campaign.stage import LEASE, SESSIONS, TENANT, Stage, stage
 
-SETTLING = 90.0
-REPORTING = 20.0
+ACCEPTING = 90.0
+STANDSTILL = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,16 +89,16 @@ def _play(on: Stage, seed: int, scale: Scale, tell: Callable[[str], None]) -> tu
         faults.play(acts, scale.seconds)
     finally:
         for client in clients:
-            client.finish(SETTLING)
+            client.finish(ACCEPTING)
     return faults, sum(client.refusals for client in clients), len(acts)
 
 
 def _outcome(on: Stage, tell: Callable[[str], None]) -> Histories:
-    """Wait until everything has ended and been reported, as long as that may take, and look."""
-    _wait(lambda: on.waiting() == 0, SETTLING)
+    """Wait until everything has ended and been reported, or nothing more happens, and look."""
+    _wait(on.waiting, STANDSTILL)
     states = on.states()
     tell("reports")
-    _wait(lambda: not any(checker.unreported(_histories(on, states))), REPORTING)
+    _wait(lambda: sum(1 for _ in checker.unreported(_histories(on, states))), STANDSTILL)
     return _histories(on, states)
 
 
@@ -113,10 +113,12 @@ def _histories(on: Stage, states: dict[str, str]) -> Histories:
     )
 
 
-def _wait(condition: Callable[[], bool], seconds: float) -> None:
-    """What has not come by then is what the checker finds."""
-    deadline = time.monotonic() + seconds
-    while not condition() and time.monotonic() < deadline:
+def _wait(left: Callable[[], int | None], standstill: float) -> None:
+    """Until nothing is left, or no longer becomes less: then that is what the checker finds."""
+    least, since = None, time.monotonic()
+    while (found := left()) != 0 and time.monotonic() - since < standstill:
+        if found is not None and (least is None or found < least):
+            least, since = found, time.monotonic()
         time.sleep(0.2)
 
 
