@@ -46,7 +46,7 @@ class Sender:
         self._more = asyncio.Event()
         self._asked: list[tuple[int, asyncio.Future[bool]]] = []
         self._asking = False
-        self._done: list[int] = []
+        self._done: list[tuple[int, int, int]] = []
 
     async def run(self, port: int) -> None:
         lines = [self._line(port) for _ in range(CONNECTIONS)]
@@ -90,7 +90,7 @@ class Sender:
             if await self._intend(row[0]):
                 transport.write(b".\r\n")
                 await dialogue.replies(1)
-                self._done.append(row[0])
+                self._done.append((row[0], row[1], row[4]))
 
     async def _intend(self, message: int) -> bool:
         granted: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
@@ -120,10 +120,11 @@ class Sender:
             group, self._done = self._done, []
             if not group:
                 continue
+            sent = {"status": 1, "kind": "sent", "error": None, "detail": DETAIL}
             rows = [
-                {"id": one, "status": 1, "kind": "sent", "error": None, "detail": DETAIL} for one in group
+                {"id": one, "revision": revision, "claim": claim} | sent for one, revision, claim in group
             ]
-            wanted = self._whose | {"ids": group, "fallback": False}
+            wanted = self._whose | {"ids": [one for one, _, _ in group], "fallback": False}
             await asyncio.get_running_loop().run_in_executor(
                 self._threads[2], self._finishes.transact, [("finish", wanted, rows)]
             )
@@ -159,7 +160,7 @@ class Dialogue(asyncio.Protocol):
 
 def compose(row: Row) -> tuple[bytes, bytes]:
     """Recipient and wire form of a claimed row, for plain ASCII mail that needs no dot-stuffing."""
-    content = json.loads(row[11])
+    content = json.loads(row[12])
     head = (
         f"Date: Thu, 01 Jan 2026 00:00:00 +0000\r\nFrom: {content['from']}\r\nTo: {content['to'][0]}\r\n"
         f"Subject: {content['subject']}\r\nMessage-ID: <{row[0]}@example.org>\r\nMIME-Version: 1.0\r\n"
