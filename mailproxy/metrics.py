@@ -85,7 +85,9 @@ class _Declared:
         self.deferred = self._counter("deferred", "Attempts put off, by a temporary failure or a rate limit.")
         self.rate_limited = self._counter("rate_limited", "Times a rate limit held mail back.")
         self.unknown = self._counter("unknown_outcomes", "Hand-overs whose final reply was never read.")
-        self.reconnects = self._counter("smtp_reconnects", "SMTP connections opened in place of a lost one.")
+        self.reconnects = self._counter(
+            "smtp_reconnects", "SMTP connections opened in place of one that broke."
+        )
         self.connections = Gauge(
             "gmp_smtp_connections",
             "Open SMTP connections.",

@@ -55,3 +55,19 @@ def test_the_metrics_say_what_the_far_ends_saw_and_a_reload_loses_none(
     service.post(letters(tenant, "main", range(16, 18)))
     until(lambda: len(smtp.times(tenant)) == 15, so=service.last_words)
     until(lambda: counts(service, tenant) == seen | {"sent": 15.0}, so=lambda: str(counts(service, tenant)))
+
+
+def test_connections_that_are_open_and_those_opened_in_place_of_broken_ones_are_counted(
+    service: Service, tenant: str, smtp: SmtpServer
+) -> None:
+    labels = frozenset({"tenant_id": tenant, "account_id": "main"}.items())
+
+    def connections() -> tuple[float | None, float | None]:
+        found = scraped(service)
+        return found.get(("gmp_smtp_connections", labels)), found.get(("gmp_smtp_reconnects_total", labels))
+
+    service.post(letters(tenant, "main", range(1), to="dropdot@example.com"))
+    until(lambda: connections() == (0.0, 0.0) and service.until_final(tenant), so=service.last_words)
+    service.post(letters(tenant, "main", range(1, 2)))
+    until(lambda: connections() == (1.0, 1.0), so=lambda: str(connections()))
+    assert smtp.times(tenant).total() == 2

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from mailproxy import metrics
 from mailproxy.outcome import AccountTrouble, Deferred, Sent, Trouble
 from tests.smtp.conftest import SHORT, account, offer
 from tests.support.smtp import Sink
@@ -117,6 +118,30 @@ async def test_an_idle_connection_whose_server_left_is_noticed(log: Path) -> Non
     trouble = await pool.acquire()
     assert isinstance(trouble, AccountTrouble)
     assert trouble.trouble is Trouble.REFUSED
+
+
+def counted(account_id: str) -> dict[str, float]:
+    labels = f'account_id="{account_id}"'
+    lines = [line for line in metrics.exposition(None).decode().splitlines() if labels in line]
+    series = (line.rpartition(" ") for line in lines if line.startswith("gmp_smtp_"))
+    return {name.partition("{")[0]: float(value) for name, _, value in series}
+
+
+async def test_open_connections_are_counted_and_so_are_those_opened_for_broken_ones(log: Path) -> None:
+    async with Sink(log) as sink:
+        pool = pool_for(sink, limit=3, id="counted", idle_limit=0.0)
+        kept, broken, unwanted = [await borrow(pool) for _ in range(3)]
+        assert counted("counted") == {"gmp_smtp_connections": 3.0, "gmp_smtp_reconnects_total": 0.0}
+        broken.abandon()
+        pool.release(broken)
+        pool.discard(unwanted)
+        assert counted("counted") == {"gmp_smtp_connections": 1.0, "gmp_smtp_reconnects_total": 0.0}
+        instead, one_more = await borrow(pool), await borrow(pool)
+        assert counted("counted") == {"gmp_smtp_connections": 3.0, "gmp_smtp_reconnects_total": 1.0}
+        for session in (kept, instead, one_more):
+            pool.release(session)
+        await pool.close()
+    assert counted("counted") == {"gmp_smtp_connections": 0.0, "gmp_smtp_reconnects_total": 1.0}
 
 
 async def test_a_discarded_connection_is_closed_without_a_word(log: Path) -> None:

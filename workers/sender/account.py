@@ -225,6 +225,7 @@ class AccountSender:
             add=self._sending.settlements.add,
         )
         self.metrics.unknown.inc(len(found.in_doubt))
+        self.metrics.errors.inc(len(found.poisoned))
         self._recover_again = found.left > 0
 
     # -- steps 2 to 6

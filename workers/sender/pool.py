@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 from dataclasses import dataclass
 
+from mailproxy import metrics
 from mailproxy.model import Account, AccountPk, Seconds, TlsMode
 from mailproxy.outcome import AccountTrouble
 from workers.sender.connect import Guard, Timeouts
@@ -67,6 +68,8 @@ class Pool:
         self._secured = False
         self._pipelining = True
         self._closed = False
+        self._lost = 0
+        self._counts = metrics.account(account.tenant_id, account.id)
         self._partings: set[asyncio.Task[None]] = set()
 
     @property
@@ -78,7 +81,7 @@ class Pool:
         self.account = account
         if pool_key(account) != self.key:
             self.key = pool_key(account)
-            self._secured, self._pipelining = False, True
+            self._secured, self._pipelining, self._lost = False, True, 0
             self._part_with_idle()
 
     async def acquire(self) -> Session | AccountTrouble:
@@ -105,6 +108,7 @@ class Pool:
         """Give a session back to be closed at once, without a word."""
         self._give_back(session)
         session.abandon()
+        self._counts.connections.dec()
 
     def close_idle(self) -> None:
         """Close what nobody used for the idle limit, grew old, or was closed by the server."""
@@ -140,10 +144,17 @@ class Pool:
             require_tls=self._secured,
         )
         if isinstance(session, Session):
-            self.opened += 1
+            self._count_opened()
             self._secured = self._secured or session.tls is not None
             self._lent[session] = key
         return session
+
+    def _count_opened(self) -> None:
+        self.opened += 1
+        self._counts.connections.inc()
+        if self._lost:
+            self._lost -= 1
+            self._counts.reconnects.inc()
 
     def _give_back(self, session: Session) -> PoolKey:
         key = self._lent.pop(session)
@@ -162,6 +173,9 @@ class Pool:
 
     def _part(self, session: Session) -> None:
         """In the background: nobody waits for an old server's good-bye."""
+        self._counts.connections.dec()
+        if not session.usable:
+            self._lost += 1
         parting = asyncio.get_running_loop().create_task(session.quit())
         self._partings.add(parting)
         parting.add_done_callback(self._partings.discard)
