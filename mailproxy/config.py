@@ -21,6 +21,7 @@ from pydantic import (
     model_validator,
 )
 
+from mailproxy import egress
 from mailproxy.errors import ConfigurationError
 from mailproxy.layers import Given, Layers
 from mailproxy.model import Priority
@@ -132,6 +133,11 @@ def _web_address(value: str) -> str:
     return value
 
 
+def _allow_list(value: tuple[str, ...]) -> tuple[str, ...]:
+    egress.allowed(value)
+    return value
+
+
 def _database(values: Mapping[str, object]) -> Database:
     url = values["database_url"]
     return database_at(url.get_secret_value() if isinstance(url, SecretStr) else str(values["db_path"]))
@@ -158,7 +164,7 @@ Count = Annotated[int, Field(ge=1)]
 Duration = Annotated[float, BeforeValidator(_seconds), Field(gt=0)]
 Wait = Annotated[float, BeforeValidator(_seconds), Field(ge=0)]
 WebAddress = Annotated[str, AfterValidator(_web_address)]
-HostOrNetwork = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.:*/\[\]-]+$")]
+AllowList = Annotated[tuple[str, ...], BeforeValidator(_listed), AfterValidator(_allow_list)]
 
 
 class Settings(BaseModel):
@@ -212,8 +218,8 @@ class Settings(BaseModel):
     attachment_base_url: WebAddress | None = None
     attachment_timeout: Duration = 30.0
     max_attachment_mb: Count = 100
-    fetch_allow: Annotated[tuple[HostOrNetwork, ...], BeforeValidator(_listed)] = ()
-    egress_allow: Annotated[tuple[HostOrNetwork, ...], BeforeValidator(_listed)] = ()
+    fetch_allow: AllowList = ()
+    egress_allow: AllowList = ()
 
     cache_memory_max_mb: Annotated[float, Field(ge=0)] = 50.0
     cache_memory_ttl_seconds: Wait = 300.0
