@@ -98,10 +98,21 @@ async def test_a_deferred_recipient_is_tried_alone_and_the_others_never_again(
         assert len([c for c in offered if "refuse550@" in c]) == 1
         assert len([c for c in offered if "rcpt450@" in c]) == 3
         events = await world.events(id_)
-        assert {r.address for r in events[-1].detail.refused} == {
-            "rcpt450@example.com",
-            "refuse550@example.com",
-        }
+        named = [{r.address: r.code for r in event.detail.refused} for event in events]
+        assert named == [{"rcpt450@example.com": 450, "refuse550@example.com": 550}] * 3
+        assert [str(event.event_type) for event in events] == ["deferred", "deferred", "sent"]
+
+
+async def test_a_message_all_of_whose_recipients_wait_names_none(
+    store: SqlStore, settings: Settings, tmp_path: Path
+) -> None:
+    async with Sink(tmp_path / "sink.log") as sink:
+        world = await make_world(store, settings, sink.port, retry_delays=(60.0,))
+        (id_,) = await world.post("rcpt450@example.com", "rcpt451@example.com")
+        async with world.sender():
+            await world.until(lambda states: states[id_] is State.DEFERRED)
+        (event,) = await world.events(id_)
+        assert event.detail.refused == ()
 
 
 @pytest.mark.parametrize(

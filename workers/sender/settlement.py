@@ -86,7 +86,8 @@ def _sent(attempt: Attempt, sent: Sent, rules: Rules, now: Instant, chance: floa
         step = next_step(cause, attempt.number, rules.retry, now, chance)
         if isinstance(step, RetryAt):
             accepted = [RecipientOutcome(index, True, address) for index, address in sent.accepted]
-            return _retry(attempt, step, cause.reply, now, tuple(refused + accepted))
+            waiting = [_exception(refusal) for refusal in later]
+            return _retry(attempt, step, cause.reply, now, tuple(refused + accepted), waiting)
         refused += [_exception(refusal) for refusal in later]
     detail = EventDetail(
         attempt=attempt.number,
@@ -104,7 +105,8 @@ def _failed(
     step = next_step(outcome, attempt.number, rules.retry, now, chance)
     if isinstance(step, RetryAt):
         refused = tuple(_exception(refusal) for refusal in outcome.refused if refusal.permanent)
-        return _retry(attempt, step, outcome.reply, now, refused)
+        waiting = [_exception(refusal) for refusal in outcome.refused if not refusal.permanent]
+        return _retry(attempt, step, outcome.reply, now, refused, waiting)
     refused = tuple(_exception(refusal) for refusal in outcome.refused)
     if any(one.accepted for one in attempt.before):
         detail = EventDetail(attempt=attempt.number, refused=_reported((*attempt.before, *refused)))
@@ -141,8 +143,11 @@ def _retry(
     reply: Reply | None,
     now: Instant,
     recipients: tuple[RecipientOutcome, ...] = (),
+    waiting: Iterable[RecipientOutcome] = (),
     event: EventType = EventType.DEFERRED,
 ) -> Release:
+    """`waiting` are named when others have been settled: whoever is not among them has the message."""
+    settled = (*attempt.before, *recipients)
     detail = EventDetail(
         attempt=attempt.number,
         error=step.error,
@@ -151,6 +156,7 @@ def _retry(
         enhanced=reply.enhanced if reply else None,
         reply=reply.text if reply else None,
         deferred_until=step.at,
+        refused=_reported((*settled, *waiting)) if settled else (),
     )
     return Release(
         attempt.id,

@@ -142,7 +142,8 @@ WORDS: Mapping[str, str] = {
     "rate_limits": "Limits over all accounts of the tenant.",
     "reason": "Why, for people.",
     "refused": "The recipients the server would not take.",
-    "refused_recipients": "The recipients the server would not take; the others got it.",
+    "refused_recipients": "The recipients the server would not take; the others got it. In a `deferred` event also "
+    "those that are tried again: whoever is not named has the message.",
     "rejected": "The messages that were not queued.",
     "removed": "How many messages were removed.",
     "reply": "The server's text.",
