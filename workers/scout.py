@@ -42,12 +42,16 @@ async def entry(life: Life) -> int | None:
 
 async def _scout(life: Life, store: Store, node: str, hinted: asyncio.Event) -> None:
     told: tuple[AccountSlot, ...] | None = None
+    unanswered = False
     pause = Pause(life.settings)
     while not life.stopping.is_set():
         was_hinted = hinted.is_set()
         hinted.clear()
         due = await _look(store, node, life.settings.account_slots)
-        if due is not None:
+        if due is None:
+            unanswered = unanswered or was_hinted
+        else:
+            was_hinted, unanswered = was_hinted or unanswered, False
             wanted = tuple((account.account_pk, account.slot) for account in due.accounts)
             # Work that came while earlier work was still under way looks the same, and is news all the same.
             if wanted != told or (was_hinted and wanted):
