@@ -9,9 +9,9 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Mapping
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
-from typing import Any, TypeGuard, TypeVar
+from typing import Any, Protocol, TypeGuard, TypeVar
 
 from mailproxy.errors import ConfigurationError, StorageUnavailable
 from mailproxy.model import Instant, Seconds
@@ -64,6 +64,10 @@ def connect(
     return connection
 
 
+class Opening(Protocol):
+    def __call__(self, path: Path, *, read_only: bool, busy_timeout: Seconds) -> sqlite3.Connection: ...
+
+
 def _locked() -> StorageUnavailable:
     return StorageUnavailable("The database is locked by another program", code="storage_locked")
 
@@ -111,9 +115,17 @@ class _Thread:
     """A connection and the thread that owns it; jobs that wait together are run in one transaction."""
 
     def __init__(
-        self, path: Path, queries: Mapping[str, Query], *, read_only: bool, busy_timeout: Seconds
+        self,
+        path: Path,
+        queries: Mapping[str, Query],
+        *,
+        read_only: bool,
+        busy_timeout: Seconds,
+        opening: Opening,
     ) -> None:
-        self._connection = connect(path, read_only=read_only, busy_timeout=busy_timeout)
+        self._open = partial(opening, path, read_only=read_only, busy_timeout=busy_timeout)
+        self._connection = self._open()
+        self._given_up = False
         self._queries = queries
         self._begin = "BEGIN" if read_only else "BEGIN IMMEDIATE"
         self._turn = None if read_only else self._queue_at(path, busy_timeout)
@@ -150,13 +162,29 @@ class _Thread:
             first = self._jobs.get()
             ending = first is None
             if first is not None:
-                mine = self._turn is None or self._turn.take()
                 group, ending = self._waiting(first)
-                results = self._transact(group) if mine else _refused(group, _locked())
-                self._loop.call_soon_threadsafe(_deliver, results)
-        self._connection.close()
+                results = self._answers(group)
+                with contextlib.suppress(RuntimeError):  # the loop is closed, and nobody waits any more
+                    self._loop.call_soon_threadsafe(_deliver, results)
+        self._give_up()
         if self._turn is not None:
             self._turn.close()
+
+    def _answers(self, group: list[Job]) -> list[Result]:
+        """Whatever goes wrong the thread goes on, since without it nobody would ever be answered again."""
+        try:
+            if self._turn is not None and not self._turn.take():
+                return _refused(group, _locked())
+            try:
+                return self._transact(group)
+            finally:
+                if self._turn is not None:
+                    self._turn.give()
+        except OSError as e:
+            return _refused(group, StorageUnavailable(f"The database cannot be written: {e}"))
+        except Exception as e:  # noqa: BLE001 - a bug, or no database to open again: for those who wait
+            self._give_up()
+            return _refused(group, e)
 
     def _waiting(self, first: Job) -> tuple[list[Job], bool]:
         """What may share the next commit, and whether the end of all work comes after it."""
@@ -169,20 +197,32 @@ class _Thread:
         return group, False
 
     def _transact(self, group: list[Job]) -> list[Result]:
+        if self._given_up:
+            self._connection = self._open()
+            self._given_up = False
         try:
             self._connection.execute(self._begin)
             results = [self._run_apart(begin, future) for begin, future in group]
             self._connection.execute("COMMIT")
         except (sqlite3.Error, _Undone) as e:
-            if self._connection.in_transaction:
-                self._connection.execute("ROLLBACK")
+            self._roll_back()
             cause = e.__cause__ if isinstance(e, _Undone) else e
             assert isinstance(cause, sqlite3.Error)
             return _refused(group, translated(cause))
-        finally:
-            if self._turn is not None:
-                self._turn.give()
         return results
+
+    def _roll_back(self) -> None:
+        try:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+        except sqlite3.Error:
+            self._give_up()
+
+    def _give_up(self) -> None:
+        """Closing a connection ends its transaction, whatever state it is in; the next unit opens another."""
+        self._given_up = True
+        with contextlib.suppress(sqlite3.Error):
+            self._connection.close()
 
     def _run_apart(self, begin: Callable[[], Work[Any]], future: "asyncio.Future[Any]") -> Result:
         """One job's failure undoes that job alone."""
@@ -238,10 +278,16 @@ class SqliteEngine:
     """One writer for the whole process, so that what waits meanwhile shares the next commit."""
 
     def __init__(
-        self, path: Path, queries: Mapping[str, Query], *, busy_timeout: Seconds = BUSY_TIMEOUT
+        self,
+        path: Path,
+        queries: Mapping[str, Query],
+        *,
+        busy_timeout: Seconds = BUSY_TIMEOUT,
+        opening: Opening = connect,
     ) -> None:
-        self._writer = _Thread(path, queries, read_only=False, busy_timeout=busy_timeout)
-        self._reader = _Thread(path, queries, read_only=True, busy_timeout=busy_timeout)
+        thread = partial(_Thread, path, queries, busy_timeout=busy_timeout, opening=opening)
+        self._writer = thread(read_only=False)
+        self._reader = thread(read_only=True)
 
     async def aclose(self) -> None:
         await self._writer.close()

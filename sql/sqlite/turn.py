@@ -1,5 +1,6 @@
 """A queue of processes before SQLite's write lock, whose own waits sleep up to 100 ms and let others barge in."""
 
+import contextlib
 import fcntl
 import os
 import time
@@ -14,28 +15,49 @@ class Turn:
     """Two locked files beside the database: whoever waits for `turn` holds `next`, so nobody can slip past."""
 
     def __init__(self, database: Path, patience: Seconds) -> None:
+        self._database = database
         self._patience = patience
-        self._next, self._turn = (
-            os.open(f"{database}-{name}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            for name in ("next", "turn")
-        )
+        self._files: tuple[int, int] | None = self._opened()
 
     def take(self) -> bool:
-        """False when it does not come within `patience` seconds."""
+        """False when it does not come within `patience` seconds. After an OSError the next one begins anew."""
         deadline = time.monotonic() + self._patience
-        if not _locked(self._next, deadline):
-            return False
+        self._files = self._files or self._opened()
+        coming, turn = self._files
         try:
-            return _locked(self._turn, deadline)
-        finally:
-            fcntl.flock(self._next, fcntl.LOCK_UN)
+            if not _locked(coming, deadline):
+                return False
+            try:
+                return _locked(turn, deadline)
+            finally:
+                fcntl.flock(coming, fcntl.LOCK_UN)
+        except OSError:
+            self.close()
+            raise
 
     def give(self) -> None:
-        fcntl.flock(self._turn, fcntl.LOCK_UN)
+        if self._files is None:
+            return
+        try:
+            fcntl.flock(self._files[1], fcntl.LOCK_UN)
+        except OSError:
+            self.close()
 
     def close(self) -> None:
-        os.close(self._next)
-        os.close(self._turn)
+        """Closing gives back whatever is still locked."""
+        for file in self._files or ():
+            with contextlib.suppress(OSError):
+                os.close(file)
+        self._files = None
+
+    def _opened(self) -> tuple[int, int]:
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+        coming = os.open(f"{self._database}-next", flags, 0o600)
+        try:
+            return coming, os.open(f"{self._database}-turn", flags, 0o600)
+        except OSError:
+            os.close(coming)
+            raise
 
 
 def _locked(file: int, deadline: float) -> bool:

@@ -16,7 +16,7 @@ from sql.open import CONNECTIONS, assemble
 from sql.postgres.engine import PostgresEngine
 from sql.postgres.wakeups import PostgresWakeups
 from sql.queries import Query
-from sql.sqlite.engine import SqliteEngine
+from sql.sqlite.engine import Opening, SqliteEngine, connect
 from sql.sqlite.wakeups import SqliteWakeups
 from sql.store import SqlStore
 from tests.sql.conftest import World
@@ -47,8 +47,11 @@ async def on_postgres(
 
 
 @asynccontextmanager
-async def on_sqlite(path: Path, *, busy_timeout: float = 0.2, **statements: str) -> AsyncIterator[SqlStore]:
-    engine = SqliteEngine(path, extra("sqlite", **statements), busy_timeout=busy_timeout)
+async def on_sqlite(
+    path: Path, *, busy_timeout: float = 0.2, opening: Opening = connect, **statements: str
+) -> AsyncIterator[SqlStore]:
+    found = extra("sqlite", **statements)
+    engine = SqliteEngine(path, found, busy_timeout=busy_timeout, opening=opening)
     store = assemble(engine, SqliteWakeups(path), VAULT, fallback=False)
     try:
         yield store
