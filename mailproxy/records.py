@@ -108,7 +108,8 @@ class Claimed:
 class Claim:
     """`lease_lost` ends the process. With nothing claimed, `wait` says when to ask again at the earliest
     (None: when something arrives). `limited`: rate limits apply; `rests`: one just put the account to rest;
-    `above_limit`: the messages are to be refused for one; `fails`: the account's troubles in a row."""
+    `above_limit`: the messages are to be refused for one; `fails`: the account's troubles in a row; `bereft`:
+    somebody's lease of the account ended with nobody to take it, so there may be rows to recover."""
 
     messages: tuple[Claimed, ...] = ()
     account_version: int = 0
@@ -118,6 +119,7 @@ class Claim:
     above_limit: bool = False
     wait: Seconds | None = None
     fails: int = 0
+    bereft: bool = False
 
 
 @dataclass(frozen=True, slots=True)

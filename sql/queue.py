@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mailproxy import limits
 from mailproxy.model import (
@@ -198,10 +198,12 @@ def _recover(
     account: AccountPk, epoch: Epoch, node: str, grace: Seconds, poison_after: int, fallback: bool
 ) -> Work[Recovered]:
     whose = {"account": account, "epoch": epoch}
-    (freed, doubtful, left) = yield (
+    (_, freed, doubtful, left, _) = yield (
+        Step("ended_leases", whose),
         Step("recover_claimed", whose | {"poison_after": poison_after}),
         Step("recover_authorised", whose | {"node": node, "grace": grace}),
         Step("recover_left", whose),
+        Step("forget_leases", whose),
     )
     poisoned = [row for row in freed if row[4] >= poison_after]
     if poisoned:
@@ -237,7 +239,15 @@ def _claim(account: AccountPk, slot: int, epoch: Epoch, limit: int) -> Work[Clai
     )
     if not locked:
         return Claim(lease_lost=True)
-    version, behavior, condition, rest, fails, suspended = locked[0]
+    claim = yield from _claim_within(whose, locked[0], limit_rows, used_rows, limit)
+    return replace(claim, bereft=bool(locked[0][-1]))
+
+
+def _claim_within(
+    whose: Mapping[str, object], account: Row, limit_rows: list[Row], used_rows: list[Row], limit: int
+) -> Work[Claim]:
+    """The claim of a lease in force: what the account's condition and its rate limits leave of `limit`."""
+    version, behavior, condition, rest, fails, suspended, _ = account
     if suspended or condition == AccountCondition.BREAKER_OPEN:
         return Claim(account_version=version, fails=fails)
     if rest is not None and rest > 0:
@@ -247,12 +257,12 @@ def _claim(account: AccountPk, slot: int, epoch: Epoch, limit: int) -> Work[Clai
     budget = limits.budget(known, used, at, limit) if known else limits.Budget(limit)
     above_limit = bool(known) and not budget.tokens
     if above_limit and behavior == "defer":
-        return (yield from _rest(account, version, budget))
+        return (yield from _rest(whose, version, budget))
     is_charged = bool(known) and not above_limit
-    wanted = whose | {"limit": limit if above_limit else budget.tokens, "at": at if is_charged else None}
+    wanted = {**whose, "limit": limit if above_limit else budget.tokens, "at": at if is_charged else None}
     (found,) = yield (Step("claim", wanted),)
     if not found:
-        ((due,),) = yield (Step("next_due", {"account": account}),)
+        ((due,),) = yield (Step("next_due", whose),)
         return Claim(account_version=version, wait=due[0], limited=bool(known))
     if is_charged:
         yield (_charge(limits.charges(known, at, len(found))),)
@@ -260,11 +270,11 @@ def _claim(account: AccountPk, slot: int, epoch: Epoch, limit: int) -> Work[Clai
     return Claim(tuple(messages), version, limited=bool(known), above_limit=above_limit, fails=fails)
 
 
-def _rest(account: AccountPk, version: int, budget: limits.Budget) -> Work[Claim]:
-    ((due,),) = yield (Step("next_due", {"account": account}),)
+def _rest(whose: Mapping[str, object], version: int, budget: limits.Budget) -> Work[Claim]:
+    ((due,),) = yield (Step("next_due", whose),)
     if due[0] is None or due[0] > (budget.wait or 0):
         return Claim(account_version=version, wait=due[0], limited=True)
-    yield (Step("rest_until_token", {"account": account, "wait": budget.wait}),)
+    yield (Step("rest_until_token", {**whose, "wait": budget.wait}),)
     return Claim(account_version=version, wait=budget.wait, limited=True, rests=True)
 
 

@@ -181,13 +181,25 @@ SELECT count(*) FROM q WHERE account_pk = %(account)s AND epoch <> %(epoch)s AND
   AND NOT EXISTS (SELECT FROM account_lease l
       WHERE l.account_pk = q.account_pk AND l.epoch = q.epoch AND l.expires_at > now());
 
+-- name: ended_leases
+-- Locked apart, so that the next statement sees what a claim of theirs that was under way has taken.
+SELECT slot FROM account_lease WHERE account_pk = %(account)s AND expires_at < now() ORDER BY slot FOR UPDATE;
+
+-- name: forget_leases
+-- Nothing of theirs is left to settle; otherwise the scout would have somebody look for ever at a slot nobody takes.
+DELETE FROM account_lease l WHERE l.account_pk = %(account)s AND l.expires_at < now()
+  AND (NOT EXISTS (SELECT FROM q WHERE q.account_pk = l.account_pk AND q.epoch = l.epoch)
+       OR EXISTS (SELECT FROM account_lease f WHERE f.account_pk = l.account_pk AND f.epoch = l.epoch AND f.expires_at > now()));
+
 -- name: suspect_alone
 UPDATE q SET suspect = %(suspect)s WHERE id = %(id)s AND epoch = %(epoch)s AND phase = 1 RETURNING id;
 
 -- name: claim_lock
 -- The lease fences, the state row serialises; what follows in the transaction sees a snapshot taken after both.
 SELECT a.version, a.limit_behavior, st.condition, extract(epoch FROM st.not_before - now())::float8, st.fails,
-       EXISTS (SELECT FROM suspension s WHERE s.tenant_pk IN (0, a.tenant_pk) AND s.batch_code = '')
+       EXISTS (SELECT FROM suspension s WHERE s.tenant_pk IN (0, a.tenant_pk) AND s.batch_code = ''),
+       EXISTS (SELECT FROM account_lease e WHERE e.account_pk = a.pk AND e.expires_at < now()
+               AND NOT EXISTS (SELECT FROM account_lease f WHERE f.account_pk = a.pk AND f.epoch = e.epoch AND f.expires_at > now()))
 FROM account_lease l JOIN account a ON a.pk = l.account_pk JOIN account_state st ON st.account_pk = a.pk
 WHERE l.account_pk = %(account)s AND l.slot = %(slot)s AND l.epoch = %(epoch)s AND l.expires_at > clock_timestamp()
 FOR UPDATE OF l, st;

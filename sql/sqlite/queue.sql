@@ -139,12 +139,23 @@ SELECT count(*) FROM q WHERE account_pk = :account AND epoch <> :epoch AND phase
   AND NOT EXISTS (SELECT 1 FROM account_lease l
       WHERE l.account_pk = q.account_pk AND l.epoch = q.epoch AND l.expires_at > :now);
 
+-- name: ended_leases
+SELECT slot FROM account_lease WHERE account_pk = :account AND expires_at < :now ORDER BY slot;
+
+-- name: forget_leases
+DELETE FROM account_lease WHERE account_pk = :account AND expires_at < :now
+  AND (NOT EXISTS (SELECT 1 FROM q WHERE q.account_pk = account_lease.account_pk AND q.epoch = account_lease.epoch)
+       OR EXISTS (SELECT 1 FROM account_lease f WHERE f.account_pk = account_lease.account_pk AND f.epoch = account_lease.epoch
+                  AND f.expires_at > :now));
+
 -- name: suspect_alone
 UPDATE q SET suspect = :suspect WHERE id = :id AND epoch = :epoch AND phase = 1 RETURNING id;
 
 -- name: claim_lock
 SELECT a.version, a.limit_behavior, st.condition, st.not_before - :now, st.fails,
-       EXISTS (SELECT 1 FROM suspension s WHERE s.tenant_pk IN (0, a.tenant_pk) AND s.batch_code = '')
+       EXISTS (SELECT 1 FROM suspension s WHERE s.tenant_pk IN (0, a.tenant_pk) AND s.batch_code = ''),
+       EXISTS (SELECT 1 FROM account_lease e WHERE e.account_pk = a.pk AND e.expires_at < :now
+               AND NOT EXISTS (SELECT 1 FROM account_lease f WHERE f.account_pk = a.pk AND f.epoch = e.epoch AND f.expires_at > :now))
 FROM account_lease l JOIN account a ON a.pk = l.account_pk JOIN account_state st ON st.account_pk = a.pk
 WHERE l.account_pk = :account AND l.slot = :slot AND l.epoch = :epoch AND l.expires_at > :now;
 

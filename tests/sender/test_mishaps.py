@@ -130,6 +130,22 @@ async def test_a_lease_ends_but_stays_where_claimed_rows_are_left(
             await world.all_in(State.SENT)
 
 
+async def test_rows_of_a_slot_that_nobody_takes_any_more_are_sent_by_a_sender_that_is_up(
+    store: SqlStore, settings: Settings, tmp_path: Path
+) -> None:
+    async with Sink(tmp_path / "sink.log") as sink:
+        world = await make_world(store, settings, sink.port)
+        await world.post(n=2)
+        epoch = await store.fleet.register("test/former", "elsewhere", "sender")
+        await store.queue.take_lease(world.account, 1, epoch=epoch, ttl=2.0)
+        await store.queue.claim(world.account, 1, epoch=epoch, limit=10)
+        async with sender(world, idle_seconds=60.0):
+            await world.all_in(State.SENT)
+            async with asyncio.timeout(20):
+                while (await store.queue.due_accounts("elsewhere", 1)).accounts:
+                    await asyncio.sleep(0.05)
+
+
 async def test_a_journal_of_another_database_is_not_believed(
     store: SqlStore, settings: Settings, tmp_path: Path
 ) -> None:

@@ -4,7 +4,7 @@ import pytest
 
 from mailproxy.model import AccountCondition, AccountPk
 from mailproxy.records import Taken
-from tests.sql.conftest import ELSEWHERE, NODE, NOW, TTL, Sql, World, back
+from tests.sql.conftest import ELSEWHERE, NODE, NOW, TTL, Sql, World, back, sent
 
 
 async def due(world: World, *, node: str = NODE, slots: int = 1) -> list[tuple[AccountPk, int]]:
@@ -88,6 +88,33 @@ async def test_nothing_due_says_when_something_will_be(world: World) -> None:
     assert found.accounts == ()
     assert found.next_due_in is not None
     assert 540 < found.next_due_in <= 600
+
+
+async def test_a_slot_that_nobody_takes_any_more_is_settled_by_another_slots_sender(world: World) -> None:
+    await world.post("a", "b")
+    sender = await world.sender()
+    former = await world.sender("former", slot=1)
+    (a,) = await former.claim(1)
+    assert not (await world.store.queue.claim(world.account, 0, epoch=sender.epoch, limit=0)).bereft
+    await former.lose_lease()
+    assert (await world.store.queue.claim(world.account, 0, epoch=sender.epoch, limit=0)).bereft
+    assert (await sender.recover()).freed == 1
+    assert not (await world.store.queue.claim(world.account, 0, epoch=sender.epoch, limit=0)).bereft
+    assert {message.id for message in await sender.authorised()} > {a.id}
+    assert await due(world, node=ELSEWHERE) == []
+
+
+async def test_an_ended_lease_stays_while_an_intent_waits_for_its_journal(world: World) -> None:
+    await world.post("m")
+    former = await world.sender("former", node=ELSEWHERE, slot=1)
+    (message,) = await former.authorised()
+    await former.lose_lease()
+    sender = await world.sender()
+    assert (await sender.recover(grace=3600.0)).left == 1
+    assert await due(world, node=NODE) == [(world.account, 0)]
+    assert (await former.settle(sent(message))).settled == {message.id}
+    assert (await sender.recover(grace=3600.0)).left == 0
+    assert await due(world, node=NODE) == []
 
 
 async def test_free_slots_and_those_of_this_node_are_offered(world: World) -> None:

@@ -166,6 +166,8 @@ class AccountSender:
             raise LeaseLost(self._account.id)
         self._sending.handover.at("claimed")
         self._fails = claim.fails
+        if claim.bereft:
+            self._recover_again = self._unclean = True
         if claim.rests:
             self.metrics.rate_limited.inc()
             self.metrics.deferred.inc()
