@@ -2,32 +2,28 @@
 
 import time
 from collections.abc import AsyncIterator
-from pathlib import Path
-from typing import Annotated, Any
+from dataclasses import replace
+from typing import Any
 
 import click
-from pydantic import Field
 
-from mailproxy import shapes
-from mailproxy.api import wire
+from mailproxy import shapes, written
 from mailproxy.cli import ask, show
-from mailproxy.cli.ask import Checked, asked
+from mailproxy.cli.account_options import account_options, given_of
 from mailproxy.cli.exits import Failure
 from mailproxy.cli.names import ACCOUNT
 from mailproxy.cli.place import Place, pass_place, required
 from mailproxy.errors import Conflict, NotFound
-from mailproxy.model import Instant, OnUnknownOutcome, TenantPk
+from mailproxy.model import Instant, TenantPk
 from mailproxy.records import AccountView, AccountWrite, Tenant
 from mailproxy.store import Store
 
 PAGE = 500
-SMTP_PORT = 587
-LIMIT = Checked(wire.Limit, "count")
 
 
 @click.group()
 def accounts() -> None:
-    """Add, list, show and delete SMTP accounts."""
+    """Add, list, show, change, reset and delete SMTP accounts."""
 
 
 @accounts.command("list")
@@ -89,97 +85,13 @@ def _free(ctx: click.Context, _: click.Parameter, account_id: str) -> str:
 @accounts.command("add")
 @click.argument("account_id", metavar="ID", cls=ask.AskedArgument, type=ACCOUNT, callback=_free)
 @ask.defaults_option
-@asked(
-    "-h",
-    "--host",
-    required=True,
-    type=Checked(wire.Host, "host"),
-    prompt="SMTP server",
-    note="Name or address of the SMTP server.",
-)
-@asked(
-    "-p",
-    "--port",
-    type=click.IntRange(1, 65535),
-    default=SMTP_PORT,
-    show_default=True,
-    prompt="Port",
-    note="Its port.",
-)
-@asked(
-    "-u",
-    "--user",
-    type=Checked(wire.Line, "text"),
-    prompt="User (Enter for no login)",
-    note="User to log in as.",
-)
-@click.option("--password-file", metavar="FILE", help="File that holds the password; - for stdin.")
-@click.option("--password-stdin", is_flag=True, help="Read the password from stdin.")
-@asked(
-    "--password",
-    hide_input=True,
-    when=lambda given: given.get("user") and not (given.get("password_file") or given.get("password_stdin")),
-    prompt="Password",
-    note="Password; others can see it, so better use the prompt, --password-stdin or --password-file.",
-)
-@asked(
-    "--tls/--no-tls",
-    default=None,
-    prompt="TLS: yes, no (Enter: always on 465, else if the server offers it)",
-    note="Insist on TLS, or never use it.  [always on 465, else if the server offers it]",
-)
-@click.option("--tls-verify/--no-tls-verify", default=None, help="Check the server's certificate.  [check]")
-@click.option(
-    "--tls-ca",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="File with the certificates to trust, in PEM.",
-)
-@click.option(
-    "--batch-size",
-    type=Checked(Annotated[int, Field(ge=1, le=10000)], "count"),
-    help="Messages to claim at once.",
-)
-@click.option(
-    "--ttl",
-    type=Checked(Annotated[int, Field(ge=1, le=86400)], "seconds"),
-    help="How long a connection is used.  [300]",
-)
-@asked(
-    "--limit-minute",
-    type=LIMIT,
-    prompt="Messages a minute (Enter for no limit)",
-    note="Most in any minute; 0 for no limit.",
-)
-@asked(
-    "--limit-hour",
-    type=LIMIT,
-    prompt="Messages an hour (Enter for no limit)",
-    note="Most in any hour; 0 for no limit.",
-)
-@asked(
-    "--limit-day",
-    type=LIMIT,
-    prompt="Messages a day (Enter for no limit)",
-    note="Most in any day; 0 for no limit.",
-)
-@click.option(
-    "--limit-behavior",
-    type=click.Choice(["defer", "reject"]),
-    help="What happens to messages above a limit.  [defer]",
-)
-@click.option(
-    "--max-retries", type=click.IntRange(0, 100), help="Retries after temporary failures.  [the server's]"
-)
-@click.option(
-    "--on-unknown",
-    type=click.Choice([policy.value for policy in OnUnknownOutcome]),
-    help="Messages that may or may not have gone out: send again, or hold for a decision.  [retry]",
-)
+@account_options(adding=True)
 @show.json_option
 @pass_place
 def add(place: Place, /, account_id: str, as_json: bool, defaults: bool, **options: Any) -> None:
     """Add an SMTP account; its password is stored encrypted."""
-    wanted = _written(account_id, options)
+    wanted = AccountWrite(id=account_id, **given_of(options))
+    _require_user(wanted)
 
     async def work(store: Store, tenant: Tenant) -> AccountView:
         await _refuse_taken(store, tenant, account_id, place)
@@ -196,6 +108,45 @@ def add(place: Place, /, account_id: str, as_json: bool, defaults: bool, **optio
     return show.commands(
         (f"mail-proxy {place.instance.name} {place.tenant} send hello.eml", "send a first message through it")
     )
+
+
+@accounts.command("update")
+@click.argument("account_id", metavar="ID", type=ACCOUNT)
+@account_options(adding=False)
+@show.json_option
+@pass_place
+def update(place: Place, /, account_id: str, as_json: bool, **options: Any) -> None:
+    """Change what is given of an account, nothing else, and switch it on."""
+    given = given_of(options)
+    if not given:
+        raise click.UsageError("Nothing to change: give at least one option.")
+
+    async def work(store: Store, tenant: Tenant) -> AccountView:
+        view = await _existing(store, tenant, account_id, place)
+        changed = replace(written.account(view), **given)
+        _require_user(changed)
+        await store.directory.put_account(tenant.pk, changed)
+        await store.wakeups.announce("queue")
+        return await _existing(store, tenant, account_id, place)
+
+    view = place.run(work)
+    return show.document(shapes.account(view)) if as_json else show.details(_details(view))
+
+
+@accounts.command("reset")
+@click.argument("account_id", metavar="ID", type=ACCOUNT)
+@show.json_option
+@pass_place
+def reset(place: Place, account_id: str, as_json: bool) -> None:
+    """Switch an account on again that rests because of failures."""
+
+    async def work(store: Store, tenant: Tenant) -> None:
+        await _existing(store, tenant, account_id, place)
+        await store.directory.reset_account(tenant.pk, account_id)
+        await store.wakeups.announce("queue")
+
+    place.run(work)
+    return show.document({"ok": True}) if as_json else click.echo(f"Account {account_id} is switched on.")
 
 
 @accounts.command("delete")
@@ -219,42 +170,16 @@ def delete(place: Place, account_id: str, force: bool, as_json: bool) -> None:
     return show.document({"ok": True}) if as_json else click.echo(f"Deleted account {account_id}.")
 
 
-def _written(account_id: str, options: dict[str, Any]) -> AccountWrite:
-    if options["password_stdin"] and options["password_file"]:
-        raise click.UsageError("--password-stdin and --password-file are both given: keep one of them.")
-    file = "-" if options["password_stdin"] else options["password_file"]
-    password = ask.secret("password", options["password"], file)
-    if password is not None and not options["user"]:
+def _require_user(wanted: AccountWrite) -> None:
+    if wanted.password is not None and not wanted.user:
         raise click.UsageError("A password is given but no user: add --user.")
-    ca = options["tls_ca"]
-    chosen = {
-        "batch_size": options["batch_size"],
-        "ttl": options["ttl"],
-        "tls_verify": options["tls_verify"],
-        "tls_ca": ca.read_text(encoding="ascii", errors="replace") if ca else None,
-        "limit_per_minute": options["limit_minute"],
-        "limit_per_hour": options["limit_hour"],
-        "limit_per_day": options["limit_day"],
-        "limit_behavior": options["limit_behavior"],
-        "max_retries": options["max_retries"],
-        "on_unknown_outcome": OnUnknownOutcome(options["on_unknown"]) if options["on_unknown"] else None,
-    }
-    return AccountWrite(
-        id=account_id,
-        host=options["host"],
-        port=options["port"],
-        user=options["user"],
-        password=password,
-        use_tls=options["tls"],
-        **{name: value for name, value in chosen.items() if value is not None},
-    )
 
 
 async def _refuse_taken(store: Store, tenant: Tenant, account_id: str, place: Place) -> None:
     if await store.directory.account(tenant.pk, account_id) is not None:
         raise Conflict(
             f"There is an account {account_id!r} already.\n"
-            f"Delete it first: mail-proxy {place.instance.name} {place.tenant} accounts delete {account_id}"
+            f"Change it with: mail-proxy {place.instance.name} {place.tenant} accounts update {account_id}"
         )
 
 

@@ -105,3 +105,40 @@ def test_an_account_is_deleted(acme: CommandLine) -> None:
     acme.ok("first", "acme", "accounts", "delete", "main", "--force")
     assert acme("first", "acme", "accounts", "delete", "main", "--force").exit_code == 3
     assert "accounts add" in acme.ok("first", "acme", "accounts", "list")
+
+
+def test_an_update_changes_only_what_is_given(acme: CommandLine) -> None:
+    options = ["-h", "mail.example.org", "-p", 465, "-u", "ann", "--password-stdin", "--tls"]
+    acme.ok(*ADD, "second", *options, "--limit-day", 9, input="hush\n")
+    shown = acme.json("first", "acme", "accounts", "update", "second", "--limit-hour", 3, "--ttl", 60)
+    assert (shown["host"], shown["port"], shown["user"]) == ("mail.example.org", 465, "ann")
+    assert (shown["limit_per_hour"], shown["limit_per_day"], shown["ttl"]) == (3, 9, 60)
+    assert shown["password_set"] is True
+    assert shown["use_tls"] is True
+    assert "use_tls" not in acme.json("first", "acme", "accounts", "update", "second", "--tls-if-offered")
+
+
+def test_an_update_asks_nothing_and_needs_something_to_change(acme: CommandLine) -> None:
+    code, shown = acme.at_terminal("first", "acme", "accounts", "update", "main", answers=[])
+    assert code == 2, shown
+    assert "Nothing to change" in shown
+
+
+@pytest.mark.parametrize(
+    ("options", "code"),
+    [
+        (["main", "--password", "without-user"], 2),
+        (["main", "--tls", "--tls-if-offered"], 2),
+        (["main", "-p", "0"], 2),
+        (["nobody", "-p", "25"], 3),
+    ],
+)
+def test_a_wrong_update_is_refused(options: list[str], code: int, acme: CommandLine) -> None:
+    before = acme.json(*SHOW, "main")
+    assert acme("first", "acme", "accounts", "update", *options).exit_code == code
+    assert acme.json(*SHOW, "main") == before
+
+
+def test_an_account_that_is_not_there_cannot_be_reset(acme: CommandLine) -> None:
+    assert acme("first", "acme", "accounts", "reset", "nobody").exit_code == 3
+    assert acme.json("first", "acme", "accounts", "reset", "main") == {"ok": True}
