@@ -12,7 +12,7 @@ from mailproxy.cli import ask, show
 from mailproxy.cli.exits import Failure
 from mailproxy.cli.home import Instance
 from mailproxy.cli.names import NEW_TENANT, TENANT
-from mailproxy.cli.place import Place, existing_tenant, on_store, pass_instance, pass_place
+from mailproxy.cli.place import Place, existing_tenant, on_store, pass_instance, pass_place, required
 from mailproxy.cli.tenant_options import Given, tenant_options
 from mailproxy.errors import Conflict
 from mailproxy.records import ClientAuth, Tenant, TenantWrite
@@ -63,8 +63,20 @@ def show_tenant(instance: Instance, tenant_id: str, as_json: bool) -> None:
     _show(on_store(instance.settings(), work), as_json=as_json)
 
 
+def _free(ctx: click.Context, _: click.Parameter, tenant_id: str) -> str:
+    """Says that an id is taken before anything else is asked."""
+    instance = ctx.find_object(Instance)
+    if instance is not None and ask.interactive() and not ctx.resilient_parsing:
+
+        async def work(store: Store) -> None:
+            await _refuse_taken(store, instance, tenant_id)
+
+        on_store(required(instance).settings(), work)
+    return tenant_id
+
+
 @tenants.command("add")
-@click.argument("tenant_id", metavar="ID", cls=ask.AskedArgument, type=NEW_TENANT)
+@click.argument("tenant_id", metavar="ID", cls=ask.AskedArgument, type=NEW_TENANT, callback=_free)
 @ask.defaults_option
 @tenant_options
 @click.option("--inactive", is_flag=True, help="Add it without making idle calls to it.")
@@ -79,11 +91,7 @@ def add(
     key = tokens.new_key()
 
     async def work(store: Store) -> None:
-        if await store.directory.tenant(tenant_id) is not None:
-            raise Conflict(
-                f"There is a tenant {tenant_id!r} already.\n"
-                f"Change it with: mail-proxy {instance.name} tenants update {tenant_id}"
-            )
+        await _refuse_taken(store, instance, tenant_id)
         await store.directory.put_tenant(wanted, key.hash, key.key_id)
 
     on_store(instance.settings(), work)
@@ -179,6 +187,14 @@ def info(place: Place, as_json: bool) -> None:
         return tenant
 
     _show(place.run(work), as_json=as_json)
+
+
+async def _refuse_taken(store: Store, instance: Instance, tenant_id: str) -> None:
+    if await store.directory.tenant(tenant_id) is not None:
+        raise Conflict(
+            f"There is a tenant {tenant_id!r} already.\n"
+            f"Change it with: mail-proxy {instance.name} tenants update {tenant_id}"
+        )
 
 
 async def _all(store: Store, *, active_only: bool) -> AsyncIterator[Tenant]:

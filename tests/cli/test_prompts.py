@@ -56,3 +56,10 @@ def test_an_account_that_is_there_already_is_told_before_anything_is_asked(acme:
     assert code == 5, shown
     assert "There is an account 'main' already." in shown
     assert "SMTP server" not in shown
+
+
+def test_a_tenant_that_is_there_already_is_told_before_anything_is_asked(acme: CommandLine) -> None:
+    code, shown = acme.at_terminal("first", "tenants", "add", "acme", answers=[])
+    assert code == 5, shown
+    assert "tenants update acme" in shown
+    assert "Name for people" not in shown
