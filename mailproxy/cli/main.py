@@ -8,12 +8,20 @@ from typing import NoReturn, TextIO
 import click
 
 from mailproxy import __version__
-from mailproxy.cli import about, accounts, database, demo, instances, messages, send, serve, tenants
+from mailproxy.cli import about, accounts, context, database, demo, instances, messages, send, serve, tenants
 from mailproxy.cli.exits import Exit, Failure, exit_for
 from mailproxy.cli.home import Instance, instance_named
-from mailproxy.cli.names import GLOBAL_WORDS, is_instance_name, tenant_named
+from mailproxy.cli.names import (
+    GLOBAL_WORDS,
+    INSTANCE_WORDS,
+    TENANT_WORDS,
+    is_instance_name,
+    tenant_named,
+)
 from mailproxy.cli.place import Place, required
 from mailproxy.errors import MailproxyError
+
+_WITHOUT_PLACE = (INSTANCE_WORDS | TENANT_WORDS) - {"help"}
 
 
 class Root(click.Group):
@@ -24,6 +32,15 @@ class Root(click.Group):
         if command is None and cmd_name not in GLOBAL_WORDS and is_instance_name(cmd_name):
             return instance_group
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """A command of an instance or a tenant may stand alone: then those of the context are meant."""
+        word = args[0]
+        if word in _WITHOUT_PLACE and word not in self.commands and not instance_named(word).exists:
+            args = [*context.implied(word, for_tenant=word in TENANT_WORDS), *args]
+        return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: click.Context) -> NoReturn:
         try:
@@ -56,6 +73,7 @@ def cli(ctx: click.Context) -> None:
     mail-proxy start NAME -b              make and run an instance
     mail-proxy NAME --help                what can be done with it
     mail-proxy NAME TENANT --help         what can be done for one tenant
+    mail-proxy use NAME/TENANT            leave them out from now on
 
     Exit codes: 0 done, 1 failed, 2 usage, 3 not found, 4 refused, 5 conflict, 6 unreachable,
     78 misconfigured, 130 interrupted.
@@ -91,7 +109,7 @@ def tenant_group(ctx: click.Context) -> None:
         click.echo(ctx.get_help())
 
 
-for _command in (*instances.COMMANDS, *serve.COMMANDS, database.db, demo.demo):
+for _command in (*instances.COMMANDS, *serve.COMMANDS, *context.COMMANDS, database.db, demo.demo):
     cli.add_command(_command)
 for _command in (*about.COMMANDS, tenants.tenants):
     instance_group.add_command(_command)
