@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
+from mailproxy.evidence import Evidence
 from mailproxy.figures import AccountGauge, Overview, ProcessView, QueueDepth, SyncStanding, Totals
 from mailproxy.model import (
     Account,
@@ -223,6 +224,16 @@ class Fleet(Protocol):
     async def account_gauges(self) -> list[AccountGauge]: ...
 
 
+class Upkeep(Protocol):
+    """What operators ask and do at a command line."""
+
+    async def clock_ahead(self) -> Seconds:
+        """How far the database's clock is ahead of this machine's."""
+
+    async def evidence(self, tenant: TenantPk, client_id: str) -> Evidence | None:
+        """All that may keep a message from going, on one snapshot; None when there is no such message."""
+
+
 class Wakeups(Protocol):
     """A hint that may be lost: something was enqueued, resumed or poked."""
 
@@ -246,6 +257,8 @@ class Store(Protocol):
     def directory(self) -> Directory: ...
     @property
     def fleet(self) -> Fleet: ...
+    @property
+    def upkeep(self) -> Upkeep: ...
     @property
     def wakeups(self) -> Wakeups: ...
     async def aclose(self) -> None: ...

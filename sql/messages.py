@@ -34,7 +34,7 @@ class SqlMessages(SqlSuspensions):
     async def messages(
         self, tenant: TenantPk | None, wanted: MessageFilter, *, after: MessageId | None, limit: int
     ) -> list[MessageView]:
-        params = _filters(wanted) | {"tenant": tenant}
+        params = filters(wanted) | {"tenant": tenant}
         if wanted.newest_first:
             return await self.engine.read(lambda: _newest(params, after or PAST_ALL, limit))
         found = await self.engine.read(
@@ -43,7 +43,7 @@ class SqlMessages(SqlSuspensions):
         return [rows.message_view(row) for row in found]
 
     async def message(self, tenant: TenantPk | None, client_id: str) -> MessageView | None:
-        one_only = _filters(MessageFilter()) | {"client_id": client_id}
+        one_only = filters(MessageFilter()) | {"client_id": client_id}
         found = await self.engine.read(
             lambda: one("messages", **one_only, tenant=tenant, after=0, before=PAST_ALL, limit=1)
         )
@@ -93,7 +93,7 @@ class SqlMessages(SqlSuspensions):
         return len(await self.engine.write(lambda: one("expire", limit=limit, fallback=self.fallback)))
 
 
-def _filters(wanted: MessageFilter) -> dict[str, object]:
+def filters(wanted: MessageFilter) -> dict[str, object]:
     """The parameters of the query `messages` but for the tenant and the page."""
     status = None if wanted.state is None else STORED.get(wanted.state, Status.QUEUED)
     return {

@@ -16,6 +16,7 @@ from sql.reports import SqlReports
 from sql.sqlite.engine import SqliteEngine
 from sql.sqlite.wakeups import SqliteWakeups
 from sql.store import SqlStore
+from sql.upkeep import SqlUpkeep
 
 CONNECTIONS = 4
 
@@ -56,6 +57,7 @@ def assemble(engine: Engine, wakeups: Wakeups, vault: Vault, *, fallback: bool) 
         reports=SqlReports(engine, vault),
         directory=SqlDirectory(engine, fallback, vault),
         fleet=SqlFleet(engine),
+        upkeep=SqlUpkeep(engine, vault),
         wakeups=wakeups,
     )
 

@@ -55,7 +55,7 @@ class SqlReports:
 
     async def standings(self, *, after: str | None, limit: int) -> list[SyncStanding]:
         found = await self.engine.read(lambda: one("sync_standings", after=after, limit=limit))
-        return [_standing(row) for row in found]
+        return [standing(row) for row in found]
 
     async def pending(self, tenant: TenantPk, limit: int) -> list[Report]:
         found = await self.engine.read(lambda: one("pending_reports", tenant=tenant, limit=limit))
@@ -85,7 +85,7 @@ class SqlReports:
         await self.engine.write(lambda: one("poke", tenant=tenant))
 
 
-def _standing(row: Row) -> SyncStanding:
+def standing(row: Row) -> SyncStanding:
     tenant_id, name, active, url, now, called, muted, next_try, fails, off, poked, pending = row
     return SyncStanding(
         tenant_id=tenant_id,

@@ -8,6 +8,7 @@ from sql.engine import Engine
 from sql.fleet import SqlFleet
 from sql.queue import SqlQueue
 from sql.reports import SqlReports
+from sql.upkeep import SqlUpkeep
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +18,7 @@ class SqlStore:
     reports: SqlReports
     directory: SqlDirectory
     fleet: SqlFleet
+    upkeep: SqlUpkeep
     wakeups: Wakeups
 
     async def aclose(self) -> None:

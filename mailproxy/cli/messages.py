@@ -2,6 +2,8 @@
 
 import json
 import time
+from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 import click
@@ -10,14 +12,20 @@ from mailproxy import shapes
 from mailproxy.cli import ask, show
 from mailproxy.cli.accounts import condition
 from mailproxy.cli.exits import Exit
+from mailproxy.cli.explanation import Words, explain
 from mailproxy.cli.names import ACCOUNT
 from mailproxy.cli.place import Place, pass_place
 from mailproxy.errors import Conflict, NotFound
+from mailproxy.evidence import Evidence
 from mailproxy.model import AccountCondition, MessageId, Priority, Resolution, State, public_pk
 from mailproxy.records import AccountView, Deleted, EventView, MessageFilter, MessageView, Tenant
 from mailproxy.store import Store
 
 PAGE = 500
+CSV_COLUMNS = (
+    *("id", "pk", "account_id", "status", "priority", "batch_code", "subject", "from", "to", "attempts"),
+    *("created_at", "deferred_ts", "sent_ts", "error_ts", "error", "reported_ts"),
+)
 COLUMNS = (
     show.Column("ID"),
     show.Column("Account"),
@@ -29,7 +37,7 @@ COLUMNS = (
 
 @click.group()
 def messages() -> None:
-    """List, show, delete and resolve messages."""
+    """List, show, explain, delete and resolve messages."""
 
 
 @messages.command("list")
@@ -46,19 +54,29 @@ def messages() -> None:
     "-l", "--limit", type=click.IntRange(min=1), default=50, show_default=True, help="Most to list."
 )
 @click.option("--all", "unlimited", is_flag=True, help="List them all.")
+@click.option("--csv", "as_csv", is_flag=True, help="Print comma-separated values.")
 @show.json_option
 @pass_place
 def list_messages(
-    place: Place, account: str | None, status: str, limit: int, unlimited: bool, as_json: bool
+    place: Place,
+    account: str | None,
+    status: str,
+    limit: int,
+    unlimited: bool,
+    as_csv: bool,
+    as_json: bool,
 ) -> None:
     """List the newest messages; with --all every one, the oldest first."""
     wanted = MessageFilter(
         account_id=account, state=None if status == "all" else State(status), newest_first=not unlimited
     )
     most = None if unlimited else limit
+    if as_csv and as_json:
+        raise click.UsageError("--csv and --json are both given: keep one of them.")
 
     async def work(store: Store, tenant: Tenant) -> bool:
-        return await _list(store, tenant, wanted, most, as_json=as_json)
+        pages = _Pages(await store.fleet.instance(), as_csv=as_csv, as_json=as_json)
+        return await _list(store, tenant, wanted, most, pages)
 
     if place.run(work):
         show.note(f"There are more than {limit}: --limit or --all shows them, --status narrows the choice.")
@@ -97,6 +115,31 @@ def show_message(place: Place, message_id: str, as_json: bool) -> None:
         )
         show.table(columns, (_event_row(event) for event in events))
     return None
+
+
+@messages.command("explain")
+@click.argument("message_id", metavar="ID")
+@show.json_option
+@pass_place
+def explain_message(place: Place, message_id: str, as_json: bool) -> None:
+    """Say why a message has not gone, and what to do about it."""
+    settings = place.instance.settings()
+
+    async def work(store: Store, tenant: Tenant) -> Evidence | None:
+        return await store.upkeep.evidence(tenant.pk, message_id)
+
+    evidence = place.run(work)
+    if evidence is None:
+        raise _missing(place, message_id)
+    words = Words(
+        f"mail-proxy {place.instance.name}", place.tenant, settings.max_retries, 2 * settings.lease_seconds
+    )
+    findings = explain(evidence, words)
+    if as_json:
+        found = [shapes.present(asdict(one)) for one in findings]
+        return show.document({"id": message_id, "status": evidence.message.state, "findings": found})
+    click.echo(f"{message_id} is {evidence.message.state}.")
+    return show.findings((one.text, one.remedy) for one in findings)
 
 
 @messages.command("delete")
@@ -162,30 +205,54 @@ def resolve(place: Place, message_id: str, resolution: str, as_json: bool) -> No
     return click.echo(f"{message_id} {done[resolution]}.")
 
 
-async def _list(
-    store: Store, tenant: Tenant, wanted: MessageFilter, most: int | None, *, as_json: bool
-) -> bool:
+class _Pages:
+    """A list of messages on its way out, in the form that was asked for."""
+
+    def __init__(self, instance: int, *, as_csv: bool, as_json: bool) -> None:
+        self._instance = instance
+        self._listed = 0
+        self._rows = show.Rows(COLUMNS) if not (as_csv or as_json) else None
+        self._items = show.CsvRows(CSV_COLUMNS) if as_csv else show.JsonArray() if as_json else None
+
+    def add(self, page: Sequence[MessageView]) -> None:
+        self._listed += len(page)
+        if self._rows is not None and page:
+            self._rows.add(_row(view) for view in page)
+        if isinstance(self._items, show.CsvRows):
+            self._items.add({**_heads(view), **shapes.message(view, self._instance)} for view in page)
+        elif self._items is not None:
+            self._items.add(shapes.message(view, self._instance) for view in page)
+
+    def end(self) -> None:
+        if isinstance(self._items, show.JsonArray):
+            self._items.end()
+        elif self._items is None and not self._listed:
+            click.echo("No messages.")
+
+
+async def _list(store: Store, tenant: Tenant, wanted: MessageFilter, most: int | None, pages: _Pages) -> bool:
     """Write page after page; returns whether there are more than `most`."""
-    rows, array = show.Rows(COLUMNS), show.JsonArray()
-    instance = await store.fleet.instance()
     after: MessageId | None = None
-    listed = 0
-    while most is None or listed < most:
-        size = PAGE if most is None else min(PAGE, most - listed)
+    left = most
+    while True:
+        size = PAGE if left is None else min(PAGE, left)
         page = await store.directory.messages(tenant.pk, wanted, after=after, limit=size + 1)
-        if as_json:
-            array.add(shapes.message(view, instance) for view in page[:size])
-        elif page:
-            rows.add(_row(view) for view in page[:size])
-        listed += len(page[:size])
-        if len(page) <= size:
+        pages.add(page[:size])
+        left = None if left is None else left - len(page[:size])
+        if len(page) <= size or left == 0:
             break
         after = page[size - 1].id
-    if as_json:
-        array.end()
-    elif not listed:
-        click.echo("No messages.")
+    pages.end()
     return len(page) > size
+
+
+def _heads(view: MessageView) -> dict[str, object]:
+    written = _payload(view)
+    return {
+        "subject": written.get("subject"),
+        "from": written.get("from"),
+        "to": ", ".join(written.get("to", ())),
+    }
 
 
 def _missing(place: Place, message_id: str) -> NotFound:

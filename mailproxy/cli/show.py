@@ -1,5 +1,7 @@
 """What a command prints: tables for people, or one JSON document and nothing else."""
 
+import csv
+import io
 import json
 import sys
 import time
@@ -49,6 +51,22 @@ class JsonArray:
 
     def end(self) -> None:
         click.echo("\n]" if self._opened else "[]")
+
+
+class CsvRows:
+    """Comma-separated values (RFC 4180) written as their rows come, under a line of names."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self._names = names
+        self._write([names])
+
+    def add(self, items: Iterable[Mapping[str, object]]) -> None:
+        self._write([item.get(name) for name in self._names] for item in items)
+
+    def _write(self, rows: Iterable[Sequence[object]]) -> None:
+        text = io.StringIO(newline="")
+        csv.writer(text).writerows(rows)
+        click.echo(text.getvalue(), nl=False)
 
 
 class Rows:
@@ -134,6 +152,14 @@ def duration(seconds: Seconds) -> str:
     units = (("days", 86400), ("h", 3600), ("min", 60))
     name, size = next(((name, size) for name, size in units if seconds >= 2 * size), ("s", 1))
     return f"{seconds / size:.0f} {name}"
+
+
+def findings(found: Iterable[tuple[str, str | None]]) -> None:
+    """Sentences, each with what to do about it below."""
+    for text, remedy in found:
+        say(f"  {harmless(text)}")
+        if remedy:
+            say(f"      -> {harmless(remedy)}")
 
 
 def note(text: str) -> None:

@@ -1,3 +1,5 @@
+import csv
+import io
 import re
 
 import pytest
@@ -49,6 +51,18 @@ def test_pages_follow_one_another_without_a_gap(acme: CommandLine, monkeypatch: 
         acme.ok("first", "acme", "send", "-", "--id", f"m{number}", input=HELLO)
     assert [one["id"] for one in acme.json(*LIST, "--all")] == ["m0", "m1", "m2", "m3", "m4"]
     assert [line.split()[0] for line in acme.ok(*LIST).splitlines()] == ["ID", "m4", "m3", "m2", "m1", "m0"]
+
+
+def test_lists_come_as_comma_separated_values(five: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mailproxy.cli.messages.PAGE", 2)
+    letter = HELLO.replace(b"Subject: Hello", b'Subject: a "b", c')
+    five.ok("first", "acme", "send", "-", "--id", "m5", "-a", "main", input=letter)
+    rows = list(csv.DictReader(io.StringIO(five.ok(*LIST, "--csv", "--all"))))
+    assert [row["id"] for row in rows] == ["m0", "m1", "m2", "m3", "m4", "m5"]
+    assert rows[5]["subject"] == 'a "b", c'
+    assert rows[5]["to"] == "bob@example.org"
+    assert five.ok(*LIST, "--csv", "-s", "sent").count("\n") == 1
+    assert five(*LIST, "--csv", "--json").exit_code == 2
 
 
 def test_a_message_is_shown_with_its_events(five: CommandLine) -> None:

@@ -1,0 +1,32 @@
+-- What operators ask: why a message has not gone, what time it is.
+
+-- name: clock
+SELECT extract(epoch FROM clock_timestamp())::float8;
+
+-- name: queue_row
+SELECT extract(epoch FROM q.due_at)::float8, extract(epoch FROM q.expires_at)::float8, q.phase, q.attempts, q.crashes, q.suspect,
+       (SELECT count(*) FROM (
+           SELECT FROM q o WHERE o.account_pk = q.account_pk AND NOT o.held AND o.phase = 0 AND o.due_at <= now()
+             AND (o.priority, o.due_at, o.id) < (q.priority, q.due_at, q.id) LIMIT %(most)s) a),
+       q.epoch IS NOT NULL, p.owner, p.node, extract(epoch FROM p.seen_at)::float8, extract(epoch FROM p.left_at)::float8
+FROM q LEFT JOIN process p ON p.epoch = q.epoch WHERE q.id = %(message)s;
+
+-- name: account_leases
+SELECT p.owner, p.node, extract(epoch FROM p.seen_at)::float8, extract(epoch FROM p.left_at)::float8,
+       extract(epoch FROM l.expires_at)::float8
+FROM account_lease l LEFT JOIN process p ON p.epoch = l.epoch WHERE l.account_pk = %(account)s ORDER BY l.slot;
+
+-- name: tenant_windows
+SELECT r.scope, r.win, r.lim, r.slot_s, r.slots, coalesce(s.slot, 0), coalesce(s.n, 0), extract(epoch FROM now())::float8
+FROM rate_limit r LEFT JOIN rate_slot s USING (kind, scope, win)
+WHERE r.kind = 0 AND r.scope = %(tenant)s ORDER BY r.slot_s, r.win;
+
+-- name: suspensions_over
+SELECT tenant_pk, batch_code, extract(epoch FROM since)::float8 FROM suspension
+WHERE tenant_pk IN (0, %(tenant)s) AND batch_code IN ('', %(batch_code)s) ORDER BY tenant_pk, batch_code;
+
+-- name: sync_standing
+SELECT t.id, t.name, t.active, t.client_base_url, extract(epoch FROM now())::float8, extract(epoch FROM s.last_call_at)::float8,
+       extract(epoch FROM s.muted_until)::float8, extract(epoch FROM s.next_try_at)::float8, coalesce(s.fails, 0), s.switched_off,
+       s.poked_at IS NOT NULL, (SELECT count(*) FROM outbox o WHERE o.tenant_pk = t.pk)
+FROM tenant t LEFT JOIN tenant_sync s ON s.tenant_pk = t.pk WHERE t.pk = %(tenant)s;

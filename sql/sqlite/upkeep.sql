@@ -1,0 +1,31 @@
+-- The queries of the PostgreSQL dialect, name for name.
+
+-- name: clock
+SELECT :now;
+
+-- name: queue_row
+SELECT q.due_at, q.expires_at, q.phase, q.attempts, q.crashes, q.suspect,
+       (SELECT count(*) FROM (
+           SELECT 1 FROM q o WHERE o.account_pk = q.account_pk AND NOT o.held AND o.phase = 0 AND o.due_at <= :now
+             AND (o.priority, o.due_at, o.id) < (q.priority, q.due_at, q.id) LIMIT :most)),
+       q.epoch IS NOT NULL, p.owner, p.node, p.seen_at, p.left_at
+FROM q LEFT JOIN process p ON p.epoch = q.epoch WHERE q.id = :message;
+
+-- name: account_leases
+SELECT p.owner, p.node, p.seen_at, p.left_at, l.expires_at
+FROM account_lease l LEFT JOIN process p ON p.epoch = l.epoch WHERE l.account_pk = :account ORDER BY l.slot;
+
+-- name: tenant_windows
+SELECT r.scope, r.win, r.lim, r.slot_s, r.slots, coalesce(s.slot, 0), coalesce(s.n, 0), :now
+FROM rate_limit r LEFT JOIN rate_slot s USING (kind, scope, win)
+WHERE r.kind = 0 AND r.scope = :tenant ORDER BY r.slot_s, r.win;
+
+-- name: suspensions_over
+SELECT tenant_pk, batch_code, since FROM suspension
+WHERE tenant_pk IN (0, :tenant) AND batch_code IN ('', :batch_code) ORDER BY tenant_pk, batch_code;
+
+-- name: sync_standing
+SELECT t.id, t.name, t.active, t.client_base_url, :now, s.last_call_at, s.muted_until, s.next_try_at,
+       coalesce(s.fails, 0), s.switched_off, s.poked_at IS NOT NULL,
+       (SELECT count(*) FROM outbox o WHERE o.tenant_pk = t.pk)
+FROM tenant t LEFT JOIN tenant_sync s ON s.tenant_pk = t.pk WHERE t.pk = :tenant;

@@ -1,0 +1,85 @@
+"""What operators ask of the database: why a message waits, and what time it is there."""
+
+import time
+from dataclasses import dataclass
+
+from mailproxy.evidence import MOST_AHEAD, Evidence, Holder, QueueRow, Suspension
+from mailproxy.figures import ProcessView
+from mailproxy.model import Epoch, Instant, Seconds, TenantPk
+from mailproxy.records import AccountView, MessageFilter
+from mailproxy.vault import Vault
+from sql import rows
+from sql.engine import Engine, Work, one
+from sql.messages import PAST_ALL, filters
+from sql.queries import Row, Step
+from sql.reports import standing
+
+
+@dataclass(frozen=True, slots=True)
+class SqlUpkeep:
+    engine: Engine
+    vault: Vault
+
+    async def clock_ahead(self) -> Seconds:
+        asked = time.time()
+        ((told,),) = await self.engine.read(lambda: one("clock"))
+        answered = time.time()
+        return float(told) - (asked + answered) / 2
+
+    async def evidence(self, tenant: TenantPk, client_id: str) -> Evidence | None:
+        return await self.engine.read(lambda: self._evidence(tenant, client_id))
+
+    def _evidence(self, tenant: TenantPk, client_id: str) -> Work[Evidence | None]:
+        one_only = filters(MessageFilter(include_payload=False)) | {"client_id": client_id, "tenant": tenant}
+        (known, found) = yield (
+            Step("message_known", {"tenant": tenant, "client_id": client_id}),
+            Step("messages", {**one_only, "after": 0, "before": PAST_ALL, "limit": 1}),
+        )
+        if not found:
+            return None
+        message = rows.message_view(found[0])
+        account_pk = known[0][3]
+        queued, history, leases, windows, suspended, processes, sync, clock = yield (
+            Step("queue_row", {"message": message.id, "most": MOST_AHEAD}),
+            Step("events", {"tenant": tenant, "client_id": client_id}),
+            Step("account_leases", {"account": account_pk}),
+            Step("tenant_windows", {"tenant": tenant}),
+            Step("suspensions_over", {"tenant": tenant, "batch_code": message.batch_code or ""}),
+            Step("processes"),
+            Step("sync_standing", {"tenant": tenant}),
+            Step("clock"),
+        )
+        account = yield from self._account(tenant, message.account_id)
+        return Evidence(
+            now=Instant(clock[0][0]),
+            message=message,
+            row=_queue_row(queued[0]) if queued else None,
+            events=tuple(rows.event_view(row) for row in history),
+            account=account,
+            tenant_windows=tuple(one.window for one in rows.windows(windows)),
+            suspensions=tuple(Suspension(*row) for row in suspended),
+            leases=tuple(Holder(*row) for row in leases),
+            processes=tuple(ProcessView(Epoch(row[0]), *row[1:]) for row in processes),
+            sync=standing(sync[0]),
+        )
+
+    def _account(self, tenant: TenantPk, account_id: str | None) -> Work[AccountView | None]:
+        (found,) = yield (
+            Step("accounts", {"tenant": tenant, "after": None, "id": account_id or "", "limit": 1}),
+        )
+        (windows,) = yield (Step("account_windows", {"accounts": [row[0] for row in found]}),)
+        return rows.account_view(self.vault, found[0], rows.windows(windows)) if found else None
+
+
+def _queue_row(row: Row) -> QueueRow:
+    due_at, expires_at, phase, attempts, crashes, suspect, ahead, is_held_by, *holder = row
+    return QueueRow(
+        due_at=due_at,
+        expires_at=expires_at,
+        phase=phase,
+        attempts=attempts,
+        crashes=crashes,
+        is_suspect=bool(suspect),
+        ahead=ahead,
+        holder=Holder(*holder) if is_held_by else None,
+    )

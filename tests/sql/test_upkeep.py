@@ -1,0 +1,77 @@
+"""What operators ask of the database."""
+
+from mailproxy.evidence import Evidence
+from mailproxy.model import AccountCondition, State
+from mailproxy.records import AccountWrite, TenantWrite
+from tests.sql.conftest import World, failed
+
+
+async def _evidence(world: World, client_id: str) -> Evidence:
+    found = await world.store.upkeep.evidence(world.tenant, client_id)
+    assert found is not None
+    return found
+
+
+async def test_the_clocks_of_one_machine_agree(world: World) -> None:
+    assert abs(await world.store.upkeep.clock_ahead()) < 1.0
+
+
+async def test_a_waiting_message_shows_its_queue_row_and_who_is_before_it(world: World) -> None:
+    await world.post("a", "b")
+    await world.post("later", due_at=4e9)
+    found = await _evidence(world, "b")
+    assert found.row is not None
+    assert (found.row.phase, found.row.attempts, found.row.ahead, found.row.holder) == (0, 0, 1, None)
+    assert found.account is not None
+    assert found.account.account.id == "main"
+    later = await _evidence(world, "later")
+    assert later.row is not None
+    assert later.row.due_at == 4e9
+    assert later.message.state is State.DEFERRED
+
+
+async def test_a_claimed_message_shows_its_holder(world: World) -> None:
+    await world.post("a")
+    sender = await world.sender("first")
+    await sender.claim()
+    found = await _evidence(world, "a")
+    assert found.row is not None
+    assert found.row.holder is not None
+    assert (found.row.phase, found.row.holder.owner) == (1, "first")
+    assert [lease.owner for lease in found.leases] == ["first"]
+    assert [process.role for process in found.processes] == ["sender"]
+
+
+async def test_a_finished_message_shows_its_events_and_that_they_wait(world: World) -> None:
+    await world.post("a")
+    sender = await world.sender("first")
+    (message,) = await sender.authorised()
+    await sender.settle(failed(message))
+    found = await _evidence(world, "a")
+    assert found.row is None
+    assert [event.reported for event in found.events] == [False]
+    assert found.sync.pending == 1
+
+
+async def test_suspensions_limits_and_rests_are_shown(world: World) -> None:
+    store = world.store
+    await world.post("a", batch_code="b1")
+    await store.directory.suspend(world.tenant, "b1")
+    await store.directory.suspend(world.tenant, "b2")
+    await store.directory.suspend(None, None)
+    limited = AccountWrite(id="main", host="h", port=25, limit_per_hour=1)
+    await store.directory.put_account(world.tenant, limited)
+    await store.directory.put_tenant(TenantWrite(id="acme", daily_limit=7), None, None)
+    await store.queue.back_off(
+        world.account, condition=AccountCondition.BREAKER_OPEN, reason="authentication", cause="no", delay=60
+    )
+    found = await _evidence(world, "a")
+    assert [(one.tenant, one.batch_code) for one in found.suspensions] == [(0, ""), (world.tenant, "b1")]
+    assert [(one.name, one.limit) for one in found.tenant_windows] == [("day", 7)]
+    assert found.account is not None
+    assert [(one.name, one.limit) for one in found.account.windows] == [("hour", 1)]
+    assert found.account.condition is AccountCondition.BREAKER_OPEN
+
+
+async def test_nothing_is_known_of_a_message_that_is_not_there(world: World) -> None:
+    assert await world.store.upkeep.evidence(world.tenant, "nowhere") is None
