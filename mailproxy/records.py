@@ -124,7 +124,8 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Finish:
-    """The end of a message: its queue row goes, the message gets `status`, an event is inserted."""
+    """The end of a message: its queue row goes, the message gets `status`, an event is inserted; `refund` gives
+    the attempt of the claim back."""
 
     id: MessageId
     revision: int
@@ -134,6 +135,7 @@ class Finish:
     event: EventType
     detail: EventDetail
     recipients: tuple[RecipientOutcome, ...] = ()
+    refund: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -123,6 +123,7 @@ def finish(one: Finish) -> dict[str, object]:
         "revision": one.revision,
         "claim": one.claim,
         "status": int(one.status),
+        "refund": int(one.refund),
         "kind": str(one.event),
         "error": one.detail.error,
         "detail": one.detail.to_json(),

@@ -293,14 +293,14 @@ RETURNING q.id;
 
 -- name: finish
 WITH r AS MATERIALIZED (
-    SELECT * FROM json_to_recordset(%(rows)s::json) AS r(id bigint, revision smallint, claim int, status smallint, kind text,
-        error text, detail text)),
+    SELECT * FROM json_to_recordset(%(rows)s::json) AS r(id bigint, revision smallint, claim int, status smallint,
+        refund int, kind text, error text, detail text)),
 d AS (
     DELETE FROM q USING r
     WHERE q.id = ANY(%(ids)s) AND q.epoch = %(epoch)s AND r.id = q.id AND r.claim = q.claim AND r.revision = q.revision
     RETURNING q.id, q.tenant_pk, q.attempts),
 m AS (
-    UPDATE message SET status = r.status, error = r.error, attempts = d.attempts, done_at = clock_timestamp(),
+    UPDATE message SET status = r.status, error = r.error, attempts = greatest(d.attempts - r.refund, 0), done_at = clock_timestamp(),
            updated_at = clock_timestamp()
     FROM d JOIN r USING (id) WHERE message.id = d.id AND message.id = ANY(%(ids)s)),
 e AS (

@@ -234,8 +234,8 @@ WHERE q.id IN (SELECT value FROM json_each(:ids)) AND q.epoch = :epoch AND q.pha
 RETURNING q.id;
 
 -- name: finish
-UPDATE message SET status = :status, error = :error, attempts = (SELECT attempts FROM q WHERE q.id = :id), done_at = :now,
-       updated_at = :now
+UPDATE message SET status = :status, error = :error, attempts = (SELECT max(attempts - :refund, 0) FROM q WHERE q.id = :id),
+       done_at = :now, updated_at = :now
 WHERE id = :id AND EXISTS (SELECT 1 FROM q WHERE q.id = :id AND q.epoch = :epoch AND q.claim = :claim AND q.revision = :revision);
 INSERT INTO event (tenant_pk, message_id, kind, detail, at)
 SELECT tenant_pk, id, :kind, :detail, :now FROM q WHERE id = :id AND epoch = :epoch AND claim = :claim AND revision = :revision;

@@ -23,7 +23,7 @@ async def test_above_the_limit_messages_are_refused_at_once_when_the_account_say
             assert (await world.until(lambda states: states[later] is State.ERROR))[later] is State.ERROR
         assert len(sink.messages()) == 3
     view = await world.view(later)
-    assert view.error == "rate_limit_exceeded"
+    assert (view.error, view.attempts) == ("rate_limit_exceeded", 0)
     ((kind, detail),) = details(await world.events(later))
     assert (kind, detail["error"]) == ("error", "rate_limit_exceeded")  # type: ignore[index]
     account = await store.directory.account(world.tenant, "main")

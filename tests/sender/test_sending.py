@@ -173,6 +173,7 @@ async def test_a_message_past_its_age_expires_instead_of_going_out(
         async with world.sender():
             states = await world.until(lambda s: s[new] is State.SENT and s[old] is not State.PENDING)
         assert states[old] is State.EXPIRED
+        assert (await world.view(old)).attempts == 0
         assert [m.id for m in sink.messages()] == [new]
 
 

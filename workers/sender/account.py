@@ -21,7 +21,7 @@ from workers.sender.connect import Timeouts
 from workers.sender.groups import Settlements
 from workers.sender.handover import HandOver, Progress, hand_over
 from workers.sender.pool import Pool
-from workers.sender.settlement import Attempt, Rules, expired, settle
+from workers.sender.settlement import Attempt, Rules, above_limit, expired, settle
 
 LARGEST_CLAIM = 200
 LOOK_AGAIN: Seconds = 1.0
@@ -188,7 +188,7 @@ class AccountSender:
     def _refuse(self, message: Claimed) -> None:
         """What the account's limit leaves no room for ends here when it is to be rejected, not deferred."""
         outcome = Refused(Stage.PREPARE, ABOVE_LIMIT)
-        settlement = settle(Attempt.of(message), outcome, self._rules, time.time(), 0.5)
+        settlement = above_limit(Attempt.of(message), ABOVE_LIMIT)
         self._sending.settlements.add(settlement)
         self.metrics.rate_limited.inc()
         activity.settled(self._account, self.metrics, message, outcome, settlement, time.monotonic())

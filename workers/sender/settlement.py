@@ -1,7 +1,7 @@
 """Pure: what an outcome means for the message's row, its recipients and its report."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import assert_never
 
 from mailproxy.model import (
@@ -74,8 +74,16 @@ def settle(attempt: Attempt, outcome: Outcome, rules: Rules, now: Instant, chanc
 
 
 def expired(attempt: Attempt) -> Finish:
-    detail = EventDetail(attempt=attempt.number, error="Expired before it could be sent")
-    return _finish(attempt, Status.EXPIRED, EventType.EXPIRED, detail)
+    return _never_offered(attempt, Status.EXPIRED, EventType.EXPIRED, "Expired before it could be sent")
+
+
+def above_limit(attempt: Attempt, error: str) -> Finish:
+    return _never_offered(attempt, Status.ERROR, EventType.ERROR, error)
+
+
+def _never_offered(attempt: Attempt, status: Status, event: EventType, error: str) -> Finish:
+    """It was claimed only to be ended, which is no attempt."""
+    return replace(_finish(attempt, status, event, EventDetail(error=error)), refund=True)
 
 
 def _sent(attempt: Attempt, sent: Sent, rules: Rules, now: Instant, chance: float) -> Settlement:
