@@ -300,13 +300,13 @@ class AccountWrite:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """A rate-limit window as it stands: `next_in` is when a token comes free once `left` is 0."""
+    """A rate-limit window as it stands: `next_at` is when a token comes free once `left` is 0."""
 
     name: str
     limit: int
     used: int
     left: int
-    next_in: Seconds | None
+    next_at: Instant | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -344,6 +344,7 @@ class MessageView:
     id: MessageId
     client_id: str
     tenant_id: str
+    tenant_name: str | None
     account_id: str | None
     state: State
     priority: Priority

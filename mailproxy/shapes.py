@@ -1,12 +1,13 @@
 """Tenants, accounts, messages and events as clients see them: dicts without nulls and without secrets."""
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
 from mailproxy.figures import SyncStanding
-from mailproxy.model import Seconds, State, public_pk
+from mailproxy.model import Instant, Seconds, State, public_pk
 from mailproxy.records import AccountView, EventView, MessageView, RecipientOutcome, Tenant, Window
 
 _TENANT = ("name", "client_base_url", "client_sync_path", "client_attachment_path")
@@ -83,8 +84,8 @@ def account(view: AccountView) -> dict[str, Any]:
 
 
 def _window(window: Window) -> dict[str, Any]:
-    next_in = None if window.next_in is None else round(window.next_in, 3)
-    return present({"limit": window.limit, "used": window.used, "left": window.left, "next": next_in})
+    next_at = None if window.next_at is None else math.ceil(window.next_at)
+    return present({"limit": window.limit, "used": window.used, "left": window.left, "next": next_at})
 
 
 def message(view: MessageView, instance: int) -> dict[str, Any]:
@@ -96,6 +97,7 @@ def message(view: MessageView, instance: int) -> dict[str, Any]:
             "id": view.client_id,
             "pk": public_pk(instance, view.id),
             "tenant_id": view.tenant_id,
+            "tenant_name": view.tenant_name,
             "account_id": view.account_id,
             "status": view.state,
             "priority": int(view.priority),
@@ -109,9 +111,17 @@ def message(view: MessageView, instance: int) -> dict[str, Any]:
             "reported_ts": seconds(view.reported_at),
             "created_at": seconds(view.created_at),
             "updated_at": seconds(view.updated_at),
-            "message": None if view.payload is None else json.loads(view.payload),
+            "message": None if view.payload is None else _payload(view),
         }
     )
+
+
+def _payload(view: MessageView) -> dict[str, Any]:
+    """As it was given, and how often it has been tried again or will be."""
+    given: dict[str, Any] = json.loads(view.payload or "{}")
+    fate_known = view.state not in (State.PENDING, State.DEFERRED, State.SUSPENDED)
+    retries = view.attempts - 1 if fate_known else view.attempts
+    return {**given, "retry_count": retries} if retries > 0 else given
 
 
 def _refused(one: RecipientOutcome) -> dict[str, Any]:
@@ -135,6 +145,18 @@ def sync(standing: SyncStanding, interval: Seconds, *, fallback: bool) -> dict[s
             "switched_off": standing.switched_off,
         }
     )
+
+
+def history(view: EventView, reported_at: Instant | None) -> dict[str, Any]:
+    """An event in the reference's fields, too; `reported_at` is when the message's last acknowledged event was."""
+    shown = event(view)
+    detail = view.detail
+    extra = {
+        "description": detail.error or detail.reason or detail.reply,
+        "metadata": shown["event_data"],
+        "reported_ts": seconds(reported_at) if view.reported else None,
+    }
+    return shown | present(extra)
 
 
 def event(view: EventView) -> dict[str, Any]:

@@ -162,7 +162,9 @@ class Directory(Protocol):
     async def account_ids(self, tenant: TenantPk) -> dict[str, AccountPk]: ...
     async def tenants_of_account(self, account_id: str) -> list[str]: ...
     async def sending_account(self, account: AccountPk) -> Account | None: ...
-    async def delete_account(self, tenant: TenantPk, account_id: str) -> bool: ...
+    async def delete_account(self, tenant: TenantPk, account_id: str) -> bool:
+        """With its messages; raises Conflict while one of them has an intent."""
+
     async def reset_account(self, tenant: TenantPk, account_id: str) -> bool: ...
     async def suspend(self, tenant: TenantPk | None, batch_code: str | None) -> Suspensions:
         """After this returns, no new intent of the tenant (of that batch; of anybody with None) commits."""
@@ -194,7 +196,8 @@ class Directory(Protocol):
         """
 
     async def cleanup(self, tenant: TenantPk | None, older_than: Seconds, *, limit: int) -> int:
-        """Remove finished, reported messages older than `older_than`; at most `limit`, so call again."""
+        """Remove messages that ended, and were reported if anybody is told, more than `older_than` seconds ago;
+        at most `limit`, so call again."""
 
     async def expire(self, *, limit: int) -> int:
         """Waiting messages past their age become `expired`; at most `limit`."""
@@ -216,7 +219,9 @@ class Fleet(Protocol):
     async def instance(self) -> int:
         """The instance's 60 random bits, made at the first migration (see `model.public_pk`)."""
 
-    async def overview(self) -> Overview: ...
+    async def overview(self, tenant: TenantPk | None = None) -> Overview:
+        """`tenant`: with the figures of the queue for its messages alone."""
+
     async def totals(self) -> Totals: ...
     async def canary(self) -> bytes | None: ...
     async def put_canary(self, sealed: bytes) -> bool: ...

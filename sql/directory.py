@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 from mailproxy import limits
+from mailproxy.errors import Conflict
 from mailproxy.model import Account, AccountPk, Instant, Seconds, TenantPk
 from mailproxy.records import AccountView, AccountWrite, Principal, Tenant, TenantWrite
 from mailproxy.vault import Vault
@@ -133,7 +134,7 @@ class SqlDirectory(SqlMessages):
         return rows.account(self.vault, found[0]) if found else None
 
     async def delete_account(self, tenant: TenantPk, account_id: str) -> bool:
-        return bool(await self.engine.write(lambda: one("delete_account", tenant=tenant, id=account_id)))
+        return await self.engine.write(lambda: _delete_account(tenant, account_id))
 
     async def reset_account(self, tenant: TenantPk, account_id: str) -> bool:
         return await self.engine.write(lambda: _reset_account(tenant, account_id))
@@ -171,6 +172,16 @@ def _revoke_keys(tenant_id: str) -> Work[bool]:
     if found:
         yield (Step("revoke_keys", {"tenant": found[0][0]}),)
     return bool(found)
+
+
+def _delete_account(tenant: TenantPk, account_id: str) -> Work[bool]:
+    whose = {"tenant": tenant, "id": account_id}
+    (((busy,),),) = yield (Step("account_alone", whose),)
+    if busy:
+        detail = f"{busy} of its messages are being handed over: try again when their outcome is known"
+        raise Conflict(detail, code="account_busy")
+    (gone,) = yield (Step("delete_account", whose),)
+    return bool(gone)
 
 
 def _reset_account(tenant: TenantPk, account_id: str) -> Work[bool]:

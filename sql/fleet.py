@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from mailproxy.figures import AccountGauge, Overview, ProcessView, QueueDepth, Totals
-from mailproxy.model import AccountCondition, Epoch, Priority, Seconds
+from mailproxy.model import AccountCondition, Epoch, Priority, Seconds, TenantPk
 from sql import rows
 from sql.engine import Engine, Work, one
 from sql.queries import Row, Step
@@ -45,8 +45,8 @@ class SqlFleet:
         """Store the canary unless there is one already."""
         return bool(await self.engine.write(lambda: one("put_canary", sealed=sealed)))
 
-    async def overview(self) -> Overview:
-        return await self.engine.read(_overview)
+    async def overview(self, tenant: TenantPk | None = None) -> Overview:
+        return await self.engine.read(lambda: _overview(tenant))
 
     async def totals(self) -> Totals:
         ((messages, sent, error, unknown),) = await self.engine.read(lambda: one("totals"))
@@ -60,10 +60,10 @@ class SqlFleet:
         return await self.engine.read(_account_gauges)
 
 
-def _overview() -> Work[Overview]:
+def _overview(tenant: TenantPk | None) -> Work[Overview]:
     (counts, queue, reports) = yield (
         Step("overview_counts"),
-        Step("overview_queue"),
+        Step("overview_queue") if tenant is None else Step("tenant_queue", {"tenant": tenant}),
         Step("overview_reports"),
     )
     active, tenants, accounts = counts[0]

@@ -252,8 +252,8 @@ def windows(found: Iterable[Row]) -> list[Standing]:
 def _window(limit: Limit, charged: dict[int, int], now: float) -> Window:
     used = used_now(limit, {limit.scope: charged}, now)
     left = max(0, limit.limit - used)
-    wait = None if left else next_token(limit, {limit.scope: charged}, now)
-    return Window(limit.scope.window, limit.limit, used, left, wait)
+    next_at = None if left else now + next_token(limit, {limit.scope: charged}, now)
+    return Window(limit.scope.window, limit.limit, used, left, next_at)
 
 
 def account_view(vault: Vault, row: Row, standing: Iterable[Standing]) -> AccountView:
@@ -284,15 +284,14 @@ def like(text: str) -> str:
 
 
 def message_view(row: Row) -> MessageView:
-    (id_, client_id, tenant_id, account_id, status, priority, batch, error, attempts, done, reported) = row[
-        :11
-    ]
-    created, updated, phase, tries, due, held, payload, settled, now = row[11:]
+    id_, client_id, tenant_id, tenant_name, account_id, status, priority, batch, error = row[:9]
+    attempts, done, reported, created, updated, phase, tries, due, held, payload, settled, now = row[9:]
     state = _state(Status(status), phase, due, now, bool(held))
     return MessageView(
         id=MessageId(id_),
         client_id=client_id,
         tenant_id=tenant_id,
+        tenant_name=tenant_name,
         account_id=account_id,
         state=state,
         priority=Priority(priority),

@@ -21,6 +21,10 @@ _FULL_SUSPENSION = "tenant not found or cannot activate single batch from full s
 _ADMIN_ONLY = "Admin token required, tenant tokens not allowed for this operation"
 
 ERRORS: Mapping[str, Word] = {
+    "account_busy": Word(
+        "Messages of the account are being handed over; come back when their outcome is known.",
+        "2 of its messages are being handed over: try again when their outcome is known",
+    ),
     "account_not_found": Word(
         "The tenant has no account of this id; another tenant's account is missing as well.",
         "account not found or not owned by tenant",

@@ -15,7 +15,7 @@ _CLEANUP_CHUNK = 1000
 
 async def run_now(call: Call, query: TenantQuery) -> Answer:
     """Wakes dispatch and reports, of one tenant for its key, and returns at once."""
-    tenant = call.caller.own(None)
+    tenant = call.caller.own(query.tenant_id)
     if tenant is None and query.tenant_id:
         tenant = await call.tenant(query.tenant_id)
         if tenant is None:

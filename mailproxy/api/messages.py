@@ -23,7 +23,7 @@ async def listing(call: Call, query: MessagesQuery) -> Answer:
     if query.include_history:
         events = await call.store.directory.history([view.id for view in shown])
         for record, view in zip(records, shown, strict=True):
-            record["history"] = [shapes.event(event) for event in events.get(view.id, ())]
+            record["history"] = [shapes.history(event, view.reported_at) for event in events.get(view.id, ())]
     return {"ok": True, "messages": records, **more}
 
 

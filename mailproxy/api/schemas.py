@@ -175,7 +175,7 @@ class WindowInfo(TypedDict):
     limit: Count
     used: Count
     left: Count
-    next: NotRequired[Age]
+    next: NotRequired[Moment]
 
 
 class Windows(TypedDict):
@@ -260,6 +260,7 @@ class MessageInfo(TypedDict):
     id: str
     pk: str
     tenant_id: str
+    tenant_name: NotRequired[str]
     account_id: NotRequired[str]
     status: State
     priority: Annotated[int, Field(ge=0, le=3)]
@@ -276,8 +277,16 @@ class MessageInfo(TypedDict):
     message: NotRequired[dict[str, Any]]
 
 
+class HistoryInfo(EventInfo):
+    """An event with the reference's names for what it says."""
+
+    description: NotRequired[str]
+    metadata: EventData
+    reported_ts: NotRequired[Moment]
+
+
 class MessageRecord(MessageInfo):
-    history: NotRequired[list[EventInfo]]
+    history: NotRequired[list[HistoryInfo]]
 
 
 class Message(MessageInfo):

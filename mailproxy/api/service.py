@@ -42,7 +42,8 @@ async def _storage_problem(call: Call) -> str | None:
 
 
 async def status(call: Call) -> Answer:
-    overview = await call.store.fleet.overview()
+    """A tenant sees its own messages in `pending`."""
+    overview = await call.store.fleet.overview(call.caller.own(None))
     roles = Counter(process.role for process in await call.store.fleet.processes())
     return present(
         {

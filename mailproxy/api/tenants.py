@@ -1,6 +1,7 @@
 """Tenants and their API keys."""
 
 import json
+import time
 from dataclasses import replace
 from typing import Any
 
@@ -72,6 +73,8 @@ async def delete(call: Call) -> Answer:
 async def make_key(call: Call) -> Answer:
     """A new key; without a body the former one ends at once."""
     wanted = await call.body(KeyForm, optional=True)
+    if wanted.expires_at is not None and wanted.expires_at <= time.time():
+        raise refusals.schema_fault("body", "expires_at", "must lie in the future", "value_error")
     key = tokens.new_key()
     made = await call.store.directory.put_key(
         call.path["id"],

@@ -138,8 +138,8 @@ def draft(fields: MessageFields, default: Priority) -> Draft:
     faults: list[Fault] = []
     content = _normalised(fields, faults)
     level = _converted(fields, "priority", wire.priority, "invalid_priority", faults)
-    if level is not None:
-        content["priority"] = int(level)
+    if level is not None or fields.get("priority") is None:
+        content["priority"] = int(default if level is None else level)
     due_at = _converted(fields, "deferred_ts", wire.moment, "invalid_time", faults)
     expires_at = _converted(fields, "expires_at", wire.moment, "invalid_time", faults)
     batch_code = fields.get("batch_code")

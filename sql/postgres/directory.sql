@@ -119,10 +119,13 @@ SELECT id, pk FROM account WHERE tenant_pk = %(tenant)s;
 -- name: tenants_of_account
 SELECT t.id FROM account a JOIN tenant t ON t.pk = a.tenant_pk WHERE a.id = %(id)s ORDER BY t.id LIMIT 2;
 
--- name: delete_account
+-- name: account_alone
 -- Alone with the account: no enqueue that saw it is still open, no sender settles while its rows go.
 SELECT pg_advisory_xact_lock(7236835, (pk %% 2147483647)::int) FROM account WHERE tenant_pk = %(tenant)s AND id = %(id)s;
 SELECT q.id FROM q JOIN account a ON a.pk = q.account_pk WHERE a.tenant_pk = %(tenant)s AND a.id = %(id)s ORDER BY q.id FOR UPDATE OF q;
+SELECT count(*) FROM q JOIN account a ON a.pk = q.account_pk WHERE a.tenant_pk = %(tenant)s AND a.id = %(id)s AND q.phase = 2;
+
+-- name: delete_account
 WITH a AS (SELECT pk FROM account WHERE tenant_pk = %(tenant)s AND id = %(id)s FOR UPDATE),
 k AS (DELETE FROM q WHERE account_pk IN (SELECT pk FROM a)),
 m AS (DELETE FROM message WHERE tenant_pk = %(tenant)s AND account_pk IN (SELECT pk FROM a) RETURNING id),
@@ -166,7 +169,7 @@ SELECT batch_code FROM suspension WHERE tenant_pk = %(tenant)s ORDER BY batch_co
 SELECT count(*) FROM q WHERE (%(tenant)s = 0 OR tenant_pk = %(tenant)s) AND (%(batch_code)s::text IS NULL OR batch_code = %(batch_code)s);
 
 -- name: messages
-SELECT m.id, m.client_id, t.id, a.id, m.status, m.priority, m.batch_code, m.error, m.attempts,
+SELECT m.id, m.client_id, t.id, t.name, a.id, m.status, m.priority, m.batch_code, m.error, m.attempts,
        extract(epoch FROM m.done_at)::float8, extract(epoch FROM m.reported_at)::float8,
        extract(epoch FROM m.created_at)::float8, extract(epoch FROM m.updated_at)::float8,
        q.phase, q.attempts,
@@ -289,7 +292,7 @@ o AS (
 SELECT id FROM k;
 
 -- name: cleanup
--- Finished, reported and old enough. The walk by primary key ends at the first message younger than the cut.
+-- Finished, and reported (if anybody is told) long enough ago. The walk by primary key ends at the first message younger than the cut.
 WITH old AS (
     SELECT m.id FROM message m
     WHERE m.id > %(after)s AND (%(tenant)s::bigint IS NULL OR m.tenant_pk = %(tenant)s)
@@ -297,7 +300,7 @@ WITH old AS (
     ORDER BY m.id LIMIT %(limit)s),
 gone AS (
     SELECT m.id FROM message m JOIN old USING (id)
-    WHERE m.status NOT IN (0, 3) AND m.done_at < now() - make_interval(secs => %(older_than)s)
+    WHERE m.status NOT IN (0, 3) AND greatest(m.done_at, m.reported_at) < now() - make_interval(secs => %(older_than)s)
       AND NOT EXISTS (SELECT FROM outbox o WHERE o.message_id = m.id) FOR UPDATE OF m SKIP LOCKED),
 b AS (DELETE FROM body WHERE message_id = ANY(ARRAY(SELECT id FROM gone))),
 r AS (DELETE FROM recipient_state WHERE message_id = ANY(ARRAY(SELECT id FROM gone))),

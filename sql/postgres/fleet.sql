@@ -41,6 +41,10 @@ FROM message;
 -- name: overview_queue
 SELECT count(*), extract(epoch FROM now() - min(due_at) FILTER (WHERE due_at <= now() AND NOT held))::float8 FROM q;
 
+-- name: tenant_queue
+SELECT count(*), extract(epoch FROM now() - min(due_at) FILTER (WHERE due_at <= now() AND NOT held))::float8 FROM q
+WHERE account_pk IN (SELECT pk FROM account WHERE tenant_pk = %(tenant)s);
+
 -- name: overview_reports
 SELECT count(*), extract(epoch FROM now() - (SELECT at FROM event WHERE id = min(event_id)))::float8 FROM outbox;
 

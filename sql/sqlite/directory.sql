@@ -109,6 +109,9 @@ SELECT id, pk FROM account WHERE tenant_pk = :tenant;
 -- name: tenants_of_account
 SELECT t.id FROM account a JOIN tenant t ON t.pk = a.tenant_pk WHERE a.id = :id ORDER BY t.id LIMIT 2;
 
+-- name: account_alone
+SELECT count(*) FROM q JOIN account a ON a.pk = q.account_pk WHERE a.tenant_pk = :tenant AND a.id = :id AND q.phase = 2;
+
 -- name: delete_account
 DELETE FROM q WHERE account_pk = (SELECT pk FROM account WHERE tenant_pk = :tenant AND id = :id);
 DELETE FROM body WHERE message_id IN (SELECT id FROM message WHERE tenant_pk = :tenant AND account_pk = (SELECT pk FROM account WHERE tenant_pk = :tenant AND id = :id));
@@ -147,7 +150,7 @@ SELECT batch_code FROM suspension WHERE tenant_pk = :tenant ORDER BY batch_code;
 SELECT count(*) FROM q WHERE (:tenant = 0 OR tenant_pk = :tenant) AND (:batch_code IS NULL OR batch_code = :batch_code);
 
 -- name: messages
-SELECT m.id, m.client_id, t.id, a.id, m.status, m.priority, m.batch_code, m.error, m.attempts,
+SELECT m.id, m.client_id, t.id, t.name, a.id, m.status, m.priority, m.batch_code, m.error, m.attempts,
        m.done_at, m.reported_at,
        m.created_at, m.updated_at,
        q.phase, q.attempts,
@@ -243,10 +246,10 @@ UPDATE message SET status = 5, error = 'Expired before it could be sent', attemp
 DELETE FROM q WHERE id IN (SELECT id FROM q WHERE phase = 0 AND expires_at <= :now ORDER BY id LIMIT :limit) RETURNING id;
 
 -- name: cleanup
--- Finished, reported and old enough. The walk by primary key ends at the first message younger than the cut.
+-- Finished, and reported (if anybody is told) long enough ago. The walk by primary key ends at the first message younger than the cut.
 CREATE TEMP TABLE IF NOT EXISTS old (id INTEGER PRIMARY KEY, gone INTEGER);
 DELETE FROM old;
-INSERT INTO old SELECT m.id, m.status NOT IN (0, 3) AND m.done_at < :now - :older_than
+INSERT INTO old SELECT m.id, m.status NOT IN (0, 3) AND max(m.done_at, coalesce(m.reported_at, 0)) < :now - :older_than
     AND NOT EXISTS (SELECT 1 FROM outbox o WHERE o.message_id = m.id)
 FROM message m WHERE m.id > :after AND (:tenant IS NULL OR m.tenant_pk = :tenant) AND m.created_at < :now - :older_than
 ORDER BY m.id LIMIT :limit;

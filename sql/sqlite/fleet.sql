@@ -41,6 +41,10 @@ FROM message;
 -- name: overview_queue
 SELECT count(*), :now - min(due_at) FILTER (WHERE due_at <= :now AND NOT held) FROM q;
 
+-- name: tenant_queue
+SELECT count(*), :now - min(due_at) FILTER (WHERE due_at <= :now AND NOT held) FROM q
+WHERE account_pk IN (SELECT pk FROM account WHERE tenant_pk = :tenant);
+
 -- name: overview_reports
 SELECT count(*), :now - (SELECT at FROM event WHERE id = (SELECT min(event_id) FROM outbox)) FROM outbox;
 

@@ -1,9 +1,13 @@
 """SMTP accounts over HTTP."""
 
+import time
+
 import pytest
 
-from mailproxy.model import AccountCondition
-from tests.api.conftest import Api
+from mailproxy.model import AccountCondition, EventDetail, EventType, Status
+from mailproxy.records import Finish
+from tests.api.conftest import Api, message
+from tests.api.test_submission import add, claim_all
 
 FULL = {
     "id": "full",
@@ -114,6 +118,41 @@ async def test_the_admin_names_the_tenant(api: Api) -> None:
     assert unknown.json()["detail"] == "Tenant 'none' not found"
     nobody = await api.admin.post("/account", json={"id": "a", "host": "h", "port": 25})
     assert nobody.json()["detail"][0]["loc"] == ["body", "tenant_id"]
+
+
+async def test_an_account_is_kept_while_one_of_its_messages_is_handed_over(api: Api) -> None:
+    tenant = await api.as_tenant()
+    await add(tenant, message("m1"), message("m2"))
+    epoch, claimed = await claim_all(api.store)
+    await api.store.queue.intend(epoch, [claimed[0].id])
+    refused = await tenant.delete("/account/main")
+    assert (refused.status_code, refused.json()["code"]) == (409, "account_busy")
+    assert [one["id"] for one in (await tenant.get("/messages")).json()["messages"]] == ["m1", "m2"]
+    one = claimed[0]
+    end = Finish(one.id, one.revision, one.attempt, one.claim, Status.SENT, EventType.SENT, EventDetail())
+    await api.store.queue.settle(epoch, [end])
+    assert (await tenant.delete("/account/main")).json() == {"ok": True}
+    assert await api.store.queue.intend(epoch, [claimed[1].id]) == frozenset()
+
+
+async def test_a_full_window_says_when_the_next_message_may_go(api: Api) -> None:
+    tenant = await api.as_tenant(account=None)
+    await api.account("acme", "main", limit_per_hour=1)
+    await add(tenant, message("m1"))
+    assert "next" not in (await tenant.get("/account/main")).json()["limits"]["hour"]
+    before = time.time()
+    await claim_all(api.store)
+    hour = (await tenant.get("/account/main")).json()["limits"]["hour"]
+    assert (hour["used"], hour["left"]) == (1, 0)
+    assert isinstance(hour["next"], int)
+    assert before + 3600 <= hour["next"] <= time.time() + 3600 + 300 + 2
+
+
+async def test_unknown_fields_of_an_account_are_ignored_with_a_warning(api: Api) -> None:
+    tenant = await api.as_tenant(account=None)
+    warned = {"ok": True, "warnings": ["unknown field 'prot' ignored; did you mean 'port'?"]}
+    assert (await tenant.post("/account", json=FULL | {"prot": 1})).json() == warned
+    assert (await tenant.patch("/account/full", json={"prot": 1})).json() == warned
 
 
 async def test_a_reset_closes_the_breaker(api: Api) -> None:

@@ -4,8 +4,9 @@ import asyncio
 
 from mailproxy.config import Settings
 from mailproxy.store import Store
+from sql.open import open_store
 from tests.api.conftest import Api, api_on, heard, message
-from tests.api.test_submission import add
+from tests.api.test_submission import add, claim_all
 
 
 async def test_a_tenant_is_suspended_and_activated(api: Api) -> None:
@@ -65,6 +66,34 @@ async def test_the_admin_suspends_the_whole_scheduler(api: Api) -> None:
     assert (await tenant.get("/status")).json()["active"] is True
 
 
+async def test_a_scheduler_that_was_suspended_stays_so_over_a_restart(
+    settings: Settings, store: Store
+) -> None:
+    async with api_on(settings, store) as api:
+        tenant = await api.as_tenant()
+        await add(tenant, message("m1"))
+        epoch, claimed = await claim_all(store)
+        assert (await api.admin.post("/commands/suspend")).json() == {"ok": True, "active": False}
+        assert await store.queue.intend(epoch, [one.id for one in claimed]) == frozenset()
+    reopened = await open_store(settings, role="test")
+    try:
+        async with api_on(settings, reopened) as api:
+            assert (await api.admin.get("/status")).json()["active"] is False
+            assert (await api.admin.post("/commands/activate")).json() == {"ok": True, "active": True}
+            assert (await api.admin.get("/status")).json()["scheduler_active"] is True
+        assert len(await reopened.queue.intend(epoch, [one.id for one in claimed])) == 1
+    finally:
+        await reopened.aclose()
+
+
+async def test_a_tenant_sees_how_many_of_its_own_messages_wait(api: Api) -> None:
+    tenant, other = await api.as_tenant(), await api.as_tenant("other")
+    await add(tenant, message("m1"), message("m2"))
+    await add(other, message("m1"))
+    pending = [(await one.get("/status")).json()["pending"] for one in (tenant, other, api.admin)]
+    assert pending == [2, 1, 3]
+
+
 async def test_the_admin_suspends_one_tenant(api: Api) -> None:
     await api.tenant()
     params = {"tenant_id": "acme"}
@@ -83,6 +112,14 @@ async def test_run_now_wakes_dispatch_and_reports(api: Api) -> None:
     assert (await api.admin.post("/commands/run-now")).json() == {"ok": True}
     unknown = await api.admin.post("/commands/run-now", params={"tenant_id": "none"})
     assert unknown.status_code == 404
+
+
+async def test_a_tenant_cannot_wake_another(api: Api) -> None:
+    await api.tenant("other")
+    tenant = await api.as_tenant()
+    assert (await tenant.post("/commands/run-now", params={"tenant_id": "acme"})).json() == {"ok": True}
+    refused = await tenant.post("/commands/run-now", params={"tenant_id": "other"})
+    assert (refused.status_code, refused.json()["code"]) == (401, "tenant_not_authorized")
 
 
 async def test_in_test_mode_only_run_now_wakes_the_senders(settings: Settings, store: Store) -> None:

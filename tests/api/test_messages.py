@@ -1,10 +1,14 @@
 """Messages as they are listed, looked at, cancelled and deleted over HTTP."""
 
+import time
+
 import pytest
 
+from mailproxy.config import Database, Settings
 from mailproxy.model import EventType, Status
 from tests.api.conftest import Api, message
-from tests.api.test_submission import add, finish
+from tests.api.test_submission import add, finish, released
+from tests.sql.conftest import run_sql
 
 
 async def test_messages_are_listed_in_pages_without_gaps_or_repeats(api: Api) -> None:
@@ -55,7 +59,7 @@ async def test_the_payload_is_shown_unless_it_is_not_wanted(api: Api) -> None:
     tenant = await api.as_tenant()
     await add(tenant, message("m1", body="Grüße"))
     (one,) = (await tenant.get("/messages")).json()["messages"]
-    assert one["message"] == message("m1", body="Grüße", to=["b@example.org"])
+    assert one["message"] == message("m1", body="Grüße", to=["b@example.org"], priority=2)
     (bare,) = (await tenant.get("/messages", params={"include_payload": "false"})).json()["messages"]
     assert "message" not in bare
     assert None not in bare.values()
@@ -176,6 +180,61 @@ async def test_cleaning_up_removes_what_is_finished_and_reported(api: Api) -> No
     done = await tenant.post("/commands/cleanup-messages", json={"older_than_seconds": -1})
     assert done.json() == {"ok": True, "removed": 1}
     assert [one["id"] for one in (await tenant.get("/messages")).json()["messages"]] == ["m2"]
+
+
+async def test_what_was_reported_lately_is_kept_however_long_ago_it_ended(
+    api: Api, settings: Settings
+) -> None:
+    tenant = await api.as_tenant()
+    await add(tenant, message("m1"), message("m2"), message("bad", to=""))
+    for identity, ago, reported in (("m1", 9000, 100), ("m2", 9000, 8000), ("bad", 100, None)):
+        ended(settings.database, identity, ago, reported)
+    done = await tenant.post("/commands/cleanup-messages", json={"older_than_seconds": 3600})
+    assert done.json() == {"ok": True, "removed": 1}
+    left = {one["id"]: one for one in (await tenant.get("/messages")).json()["messages"]}
+    assert left.keys() == {"m1", "bad"}
+    assert left["m1"]["reported_ts"] > left["m1"]["error_ts"]
+
+
+def ended(database: Database, client_id: str, ago: float, reported: float | None) -> None:
+    """Make a message one that was accepted and ended `ago` seconds ago, and was reported `reported` seconds ago."""
+    run_sql(database, "DELETE FROM q WHERE id = (SELECT id FROM message WHERE client_id = ?)", client_id)
+    at = "to_timestamp(?)" if database.kind == "postgres" else "?"
+    run_sql(
+        database,
+        f"UPDATE message SET status = 2, created_at = {at}, done_at = {at}, reported_at = {at} WHERE client_id = ?",
+        time.time() - ago,
+        time.time() - ago,
+        None if reported is None else time.time() - reported,
+        client_id,
+    )
+
+
+async def test_the_history_speaks_the_words_of_the_reference(api: Api) -> None:
+    tenant = await api.client(await api.tenant("acme", client_base_url="http://127.0.0.1:9", name="Acme"))
+    await add(tenant, message("bad", to=""), message("worse", to=""))
+    reporter = await api.store.fleet.register("o", "n", "reporter")
+    [call] = await api.store.reports.claim_tenants(reporter, limit=9, ttl=60, interval=300, fallback=False)
+    [first, _] = await api.store.reports.pending(call.tenant_pk, 9)
+    await api.store.reports.acknowledge(call.tenant_pk, reporter, [first.event_id])
+    listed = (await tenant.get("/messages", params={"include_history": "true"})).json()["messages"]
+    told, untold = (one["history"][0] for one in listed)
+    assert (told["event_type"], told["description"]) == ("error", "missing to")
+    assert told["metadata"] == told["event_data"] == {"error": "missing to"}
+    assert told["reported_ts"] == listed[0]["reported_ts"]
+    assert "reported_ts" not in untold
+    assert [one["tenant_name"] for one in listed] == ["Acme", "Acme"]
+
+
+async def test_a_message_shows_its_priority_and_its_retries_as_the_reference_did(api: Api) -> None:
+    tenant = await api.as_tenant()
+    await add(tenant, message("m1"), message("m2", priority="immediate"), default_priority="low")
+    shown = [(await tenant.get(f"/messages/{one}")).json() for one in ("m1", "m2")]
+    assert [(one["priority"], one["message"]["priority"]) for one in shown] == [(3, 3), (0, 0)]
+    assert all("retry_count" not in one["message"] for one in shown)
+    await released(api.store, delay=60.0)
+    again = (await tenant.get("/messages/m1")).json()
+    assert (again["status"], again["attempts"], again["message"]["retry_count"]) == ("deferred", 1, 1)
 
 
 async def test_an_unknown_tenant_has_no_messages(api: Api) -> None:

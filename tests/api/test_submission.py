@@ -2,6 +2,7 @@
 
 import base64
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import httpx
@@ -9,8 +10,8 @@ import pytest
 
 from mailproxy import payload
 from mailproxy.config import Settings
-from mailproxy.model import EventDetail, EventType, Priority, Status, message_of
-from mailproxy.records import Finish
+from mailproxy.model import Epoch, EventDetail, EventType, Priority, Status, message_of
+from mailproxy.records import Claimed, Finish, Release
 from mailproxy.store import Store
 from tests.api.conftest import Api, api_on, heard, message
 
@@ -23,19 +24,30 @@ async def add(client: httpx.AsyncClient, *messages: dict[str, Any], **call: Any)
 
 async def finish(store: Store, client_id: str, status: Status, event: EventType) -> None:
     """Claim and authorise everything that waits, and settle one message."""
+    epoch, claimed = await claim_all(store)
+    await store.queue.intend(epoch, [found.id for found in claimed])
+    ends = [
+        Finish(found.id, found.revision, found.attempt, found.claim, status, event, EventDetail())
+        for found in claimed
+        if found.client_id == client_id
+    ]
+    assert len((await store.queue.settle(epoch, ends)).settled) == 1
+
+
+async def released(store: Store, *, delay: float) -> None:
+    """Claim everything that waits, and put it off."""
+    epoch, claimed = await claim_all(store)
+    ends = [Release(one.id, one.revision, one.attempt, one.claim, delay=delay) for one in claimed]
+    assert len((await store.queue.settle(epoch, (), ends)).settled) == len(claimed)
+
+
+async def claim_all(store: Store) -> tuple[Epoch, Sequence[Claimed]]:
     tenant = await store.directory.tenant("acme")
     assert tenant is not None
     account = (await store.directory.account_ids(tenant.pk))["main"]
     epoch = await store.fleet.register("o", "n", "sender")
     await store.queue.take_lease(account, 0, epoch=epoch, ttl=60)
-    claim = await store.queue.claim(account, 0, epoch=epoch, limit=100)
-    await store.queue.intend(epoch, [found.id for found in claim.messages])
-    ends = [
-        Finish(found.id, found.revision, found.attempt, found.claim, status, event, EventDetail())
-        for found in claim.messages
-        if found.client_id == client_id
-    ]
-    assert len((await store.queue.settle(epoch, ends)).settled) == 1
+    return epoch, (await store.queue.claim(account, 0, epoch=epoch, limit=100)).messages
 
 
 async def test_messages_are_queued_in_one_call(api: Api) -> None:

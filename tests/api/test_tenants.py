@@ -1,6 +1,7 @@
 """Tenants and their keys over HTTP."""
 
 import time
+import uuid
 from dataclasses import replace
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 from mailproxy import tokens
 from mailproxy.figures import SyncStanding
 from mailproxy.records import CallSettled
+from mailproxy.store import Store
 from tests.api.conftest import Api, message
 
 SECRETS = {"method": "basic", "user": "u", "password": "s3cret-pw", "token": "s3cret-tok"}
@@ -178,6 +180,48 @@ async def test_a_new_key_replaces_the_old_one_at_once_or_after_its_time(api: Api
     assert (await api.admin.delete("/tenant/acme/api-key")).json() == {"ok": True}
     assert (await second.get("/accounts")).status_code == 401
     assert (await third.get("/accounts")).status_code == 401
+
+
+async def test_a_key_that_would_have_ended_already_is_refused(api: Api) -> None:
+    first = await api.client(await api.tenant())
+    for past in (0, time.time() - 1, "2020-01-01T00:00:00Z"):
+        refused = await api.admin.post("/tenant/acme/api-key", json={"expires_at": past})
+        assert refused.status_code == 422
+        [fault] = refused.json()["detail"]
+        assert fault["loc"] == ["body", "expires_at"]
+    assert (await first.get("/accounts")).status_code == 200
+
+
+async def test_limits_of_a_tenant_hold_over_all_its_accounts(api: Api) -> None:
+    await api.tenant("acme", account=None, rate_limits={"hourly": 3})
+    await api.tenant("other")
+    await api.admin.put("/tenant/acme", json={"name": "Acme"})
+    for account in ("one", "two"):
+        await api.account("acme", account)
+        added = [message(f"{account}{n}", account_id=account, tenant_id="acme") for n in range(3)]
+        await api.admin.post("/commands/add-messages", json={"messages": added})
+    await api.admin.post("/commands/add-messages", json={"messages": [message(tenant_id="other")]})
+    assert await claimable(api.store, "acme", "one", at_most=2) == 2
+    assert await claimable(api.store, "acme", "two", at_most=9) == 1
+    assert await claimable(api.store, "acme", "one", at_most=9) == 0
+    assert await claimable(api.store, "other", "main", at_most=9) == 1
+    await api.admin.put("/tenant/acme", json={"rate_limits": {"hourly": 4}})
+    assert await claimable(api.store, "acme", "two", at_most=9) == 1
+    await api.admin.put("/tenant/acme", json={"rate_limits": {"hourly": 0}})
+    assert await claimable(api.store, "acme", "two", at_most=9) == 1
+
+
+async def claimable(store: Store, tenant_id: str, account_id: str, *, at_most: int) -> int:
+    """How many messages of the account a process of its own gets."""
+    tenant = await store.directory.tenant(tenant_id)
+    assert tenant is not None
+    account = (await store.directory.account_ids(tenant.pk))[account_id]
+    epoch = await store.fleet.register(uuid.uuid4().hex, "n", "sender")
+    assert await store.queue.take_lease(account, 0, epoch=epoch, ttl=60)
+    found = await store.queue.claim(account, 0, epoch=epoch, limit=at_most)
+    await store.queue.release_leases(epoch)
+    await store.queue.take_lease(account, 0, epoch=epoch, ttl=-1)
+    return len(found.messages)
 
 
 async def test_a_tenant_changes_its_own_settings_but_not_its_limits(api: Api) -> None:

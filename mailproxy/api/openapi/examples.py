@@ -79,10 +79,12 @@ EVENTS = [
     },
     {"event_id": 8, "event_type": "sent", "event_ts": _CHANGED, "event_data": {"attempt": 2, "code": 250}},
 ]
+HISTORY = [event | {"metadata": event["event_data"], "reported_ts": _CHANGED} for event in EVENTS]
 MESSAGE = {
     "id": "order-1001",
     "pk": PK,
     "tenant_id": "acme",
+    "tenant_name": "Acme Ltd",
     "account_id": "main",
     "status": "sent",
     "priority": 1,

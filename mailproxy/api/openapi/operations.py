@@ -251,7 +251,7 @@ _ACCOUNTS = {
         schemas.Done,
         examples.DONE,
         given=_OF_ACCOUNT,
-        errors=((400, "account_not_found"),),
+        errors=((400, "account_not_found"), (409, "account_busy")),
     ),
     "POST /account/{id}/reset": Operation(
         "resetAccount",
@@ -267,7 +267,7 @@ _MESSAGES = {
         "listMessages",
         "List a tenant's messages",
         schemas.Messages,
-        {"ok": True, "messages": [examples.MESSAGE | {"history": examples.EVENTS}], "next_cursor": "MTAwMQ"},
+        {"ok": True, "messages": [examples.MESSAGE | {"history": examples.HISTORY}], "next_cursor": "MTAwMQ"},
         given=_BY_TENANT,
     ),
     "GET /messages/{id}": Operation(
