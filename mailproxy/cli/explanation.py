@@ -163,7 +163,7 @@ def _limits(evidence: Evidence, words: Words) -> Iterator[Finding]:
 def _full(windows: Iterable[Window], whose: str, change: str, now: Instant) -> Iterator[Finding]:
     for window in windows:
         if window.left == 0:
-            until = now + (window.next_in or 0.0)
+            until = window.next_at or now
             text = f"The {whose} used {window.used} of its {window.limit} messages a {window.name}"
             when = f"; the next may go at {moment_beside(until, now)}."
             yield Finding("rate_limit", text + when, blocks=True, remedy=change, until=until)
