@@ -344,7 +344,6 @@ class MessageView:
     id: MessageId
     client_id: str
     tenant_id: str
-    tenant_name: str | None
     account_id: str | None
     state: State
     priority: Priority
@@ -356,6 +355,7 @@ class MessageView:
     created_at: Instant
     updated_at: Instant
     attempts: int
+    tenant_name: str | None = None
     payload: str | None = field(default=None, repr=False)
     refused: tuple[RecipientOutcome, ...] = ()
 

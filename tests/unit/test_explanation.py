@@ -133,13 +133,13 @@ CASES: list[tuple[Evidence, str, str, str | None]] = [
         "accounts reset main",
     ),
     (
-        replace(WAITING, account=replace(ACCOUNT, windows=(Window("minute", 60, 60, 0, 12.0),))),
+        replace(WAITING, account=replace(ACCOUNT, windows=(Window("minute", 60, 60, 0, NOW + 12),))),
         "rate_limit",
         "used 60 of its 60 messages a minute",
         "accounts update main",
     ),
     (
-        replace(WAITING, tenant_windows=(Window("day", 5, 5, 0, 12.0),)),
+        replace(WAITING, tenant_windows=(Window("day", 5, 5, 0, NOW + 12),)),
         "rate_limit",
         "tenant acme used 5",
         "mail-proxy first tenants update acme",
