@@ -66,7 +66,7 @@ class Intake:
     def free_disk(self, now: Instant) -> int | None:
         """Free octets where this node writes; None when that cannot be told."""
         if now - self._free[0] >= _DISK_LASTS:
-            self._free = (now, _free_octets(self._disk))
+            self._free = (now, free_octets(self._disk))
         return self._free[1]
 
     @property
@@ -83,7 +83,7 @@ def data_directory(settings: Settings) -> Path:
     return path.absolute().parent if path is not None else settings.state_dir
 
 
-def _free_octets(directory: Path) -> int | None:
+def free_octets(directory: Path) -> int | None:
     """Of the file system the directory is, or will be, on."""
     for place in (directory, *directory.parents):
         try:

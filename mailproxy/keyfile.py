@@ -19,10 +19,16 @@ def key_ring(settings: Settings) -> tuple[bytes, ...]:
     """The configured keys, else those in the file beside the SQLite database, which is made when missing."""
     if settings.encryption_keys:
         return settings.encryption_keys
-    path = settings.database.path
+    path = key_path(settings)
     if path is None:
         raise ConfigurationError("MAIL_PROXY_ENCRYPTION_KEY is not set: PostgreSQL needs it")
-    return ensure_key_file(path.with_name(path.name + ".key"))
+    return ensure_key_file(path)
+
+
+def key_path(settings: Settings) -> Path | None:
+    """The key file beside an SQLite database."""
+    path = settings.database.path
+    return None if path is None else path.with_name(path.name + ".key")
 
 
 def ensure_key_file(path: Path) -> tuple[bytes, ...]:

@@ -8,7 +8,19 @@ from typing import NoReturn, TextIO
 import click
 
 from mailproxy import __version__
-from mailproxy.cli import about, accounts, context, database, demo, instances, messages, send, serve, tenants
+from mailproxy.cli import (
+    about,
+    accounts,
+    context,
+    database,
+    demo,
+    doctor,
+    instances,
+    messages,
+    send,
+    serve,
+    tenants,
+)
 from mailproxy.cli.exits import Exit, Failure, exit_for
 from mailproxy.cli.home import Instance, instance_named
 from mailproxy.cli.names import (
@@ -109,7 +121,14 @@ def tenant_group(ctx: click.Context) -> None:
         click.echo(ctx.get_help())
 
 
-for _command in (*instances.COMMANDS, *serve.COMMANDS, *context.COMMANDS, database.db, demo.demo):
+for _command in (
+    *instances.COMMANDS,
+    *serve.COMMANDS,
+    *context.COMMANDS,
+    database.db,
+    doctor.doctor,
+    demo.demo,
+):
     cli.add_command(_command)
 for _command in (*about.COMMANDS, tenants.tenants):
     instance_group.add_command(_command)

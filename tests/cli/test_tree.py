@@ -58,9 +58,9 @@ def test_help_fits_eighty_columns(mail_proxy: CommandLine) -> None:
 
 
 def test_a_word_kept_for_a_later_command_is_no_instance(mail_proxy: CommandLine) -> None:
-    result = mail_proxy("doctor")
+    result = mail_proxy("help")
     assert result.exit_code == 2
-    assert "No such command 'doctor'" in result.stderr
+    assert "No such command 'help'" in result.stderr
 
 
 def test_the_version_is_told(mail_proxy: CommandLine) -> None:

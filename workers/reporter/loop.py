@@ -21,7 +21,7 @@ from mailproxy.store import Store
 from sql.open import open_store
 from workers.frame import TRY_AGAIN, Life, drain
 from workers.reporter.answer import Pace, Sent, Standing, Verdict, judge
-from workers.reporter.callback import Caller
+from workers.reporter.callback import TOTAL, Caller
 
 _log = log.get(__name__)
 
@@ -235,7 +235,7 @@ async def entry(life: Life) -> int | None:
     settings = life.settings
     store = await open_store(settings, role="reporter")
     try:
-        caller = _caller(await store.fleet.instance(), settings)
+        caller = caller_of(await store.fleet.instance(), settings)
         epoch = await store.fleet.register(life.owner, node_id(settings), "reporter")
         terms = Terms(
             interval=settings.sync_interval,
@@ -255,7 +255,8 @@ async def entry(life: Life) -> int | None:
         await store.aclose()
 
 
-def _caller(instance: int, settings: Settings) -> Caller:
+def caller_of(instance: int, settings: Settings, *, total: Seconds = TOTAL) -> Caller:
+    """The client of a reporter; a whole call lasts at most `total` seconds."""
     token, password = settings.client_sync_token, settings.client_sync_password
     auth = ClientAuth(
         method="bearer" if token else "basic" if settings.client_sync_user else "none",
@@ -263,4 +264,6 @@ def _caller(instance: int, settings: Settings) -> Caller:
         user=settings.client_sync_user,
         password=password.get_secret_value() if password else None,
     )
-    return Caller(instance, fallback_url=settings.client_sync_url, fallback_auth=auth, connections=512)
+    return Caller(
+        instance, fallback_url=settings.client_sync_url, fallback_auth=auth, total=total, connections=512
+    )
