@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from mailproxy.figures import SyncStanding
+from mailproxy.instance import BounceSettings, Stored, name
 from mailproxy.model import Instant, Seconds, State, public_pk
 from mailproxy.records import AccountView, EventView, MessageView, RecipientOutcome, Tenant, Window
 
@@ -23,6 +24,16 @@ _ACCOUNT = (
     "on_unknown_outcome",
     "limit_behavior",
     "retry_delays",
+)
+_BOUNCE = (
+    "enabled",
+    "imap_host",
+    "imap_port",
+    "imap_user",
+    "imap_folder",
+    "imap_ssl",
+    "return_path",
+    "processed",
 )
 _LIMITS = ("limit_per_minute", "limit_per_hour", "limit_per_day")
 
@@ -114,6 +125,23 @@ def message(view: MessageView, instance: int) -> dict[str, Any]:
             "message": None if view.payload is None else _payload(view),
         }
     )
+
+
+def instance(stored: Stored, mailbox: BounceSettings) -> dict[str, Any]:
+    return present(
+        {
+            "name": name(stored),
+            **{f"bounce_{word}": value for word, value in bounce(mailbox).items()},
+            "created_at": seconds(stored.created_at),
+            "updated_at": seconds(stored.updated_at),
+        }
+    )
+
+
+def bounce(mailbox: BounceSettings) -> dict[str, Any]:
+    shown = {word: getattr(mailbox, word) for word in _BOUNCE}
+    secret = {"imap_password_set": mailbox.imap_password is not None}
+    return present(shown | secret | {"poll_interval": int(mailbox.poll_interval)})
 
 
 def _payload(view: MessageView) -> dict[str, Any]:

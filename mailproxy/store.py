@@ -10,6 +10,7 @@ from typing import Protocol
 
 from mailproxy.evidence import Evidence
 from mailproxy.figures import AccountGauge, Overview, ProcessView, QueueDepth, SyncStanding, Totals
+from mailproxy.instance import Stored
 from mailproxy.model import (
     Account,
     AccountCondition,
@@ -239,6 +240,14 @@ class Upkeep(Protocol):
         """All that may keep a message from going, on one snapshot; None when there is no such message."""
 
 
+class Administration(Protocol):
+    async def instance(self) -> Stored:
+        """What was set over the API; `instance.bounce` completes it."""
+
+    async def change_instance(self, changes: Mapping[str, object], password: str | None) -> None:
+        """Set these values, and the password of the bounce mailbox unless None; an empty one ends it."""
+
+
 class Wakeups(Protocol):
     """A hint that may be lost: something was enqueued, resumed or poked."""
 
@@ -246,7 +255,7 @@ class Wakeups(Protocol):
         """Coalesced: the leading edge at once, then at most one per 100 ms. Never raises."""
 
     def listen(self) -> AbstractAsyncContextManager[AsyncIterator[str]]:
-        """Topics as they come (`queue`, `reports`); ends never, misses while the connection is down."""
+        """Topics as they come (`queue`, `reports`, `bounces`); ends never, misses while the connection is down."""
 
     async def aclose(self) -> None: ...
 
@@ -264,6 +273,8 @@ class Store(Protocol):
     def fleet(self) -> Fleet: ...
     @property
     def upkeep(self) -> Upkeep: ...
+    @property
+    def administration(self) -> Administration: ...
     @property
     def wakeups(self) -> Wakeups: ...
     async def aclose(self) -> None: ...

@@ -6,6 +6,7 @@ from mailproxy.keyfile import key_ring
 from mailproxy.store import Wakeups
 from mailproxy.vault import Vault, VaultError
 from sql import migrate, queries
+from sql.administration import SqlAdministration
 from sql.directory import SqlDirectory
 from sql.engine import Engine
 from sql.fleet import SqlFleet
@@ -57,6 +58,7 @@ def assemble(engine: Engine, wakeups: Wakeups, vault: Vault, *, fallback: bool) 
         reports=SqlReports(engine, vault),
         directory=SqlDirectory(engine, fallback, vault),
         fleet=SqlFleet(engine),
+        administration=SqlAdministration(engine, vault),
         upkeep=SqlUpkeep(engine, vault),
         wakeups=wakeups,
     )

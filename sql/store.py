@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from mailproxy.store import Wakeups
+from sql.administration import SqlAdministration
 from sql.directory import SqlDirectory
 from sql.engine import Engine
 from sql.fleet import SqlFleet
@@ -18,6 +19,7 @@ class SqlStore:
     reports: SqlReports
     directory: SqlDirectory
     fleet: SqlFleet
+    administration: SqlAdministration
     upkeep: SqlUpkeep
     wakeups: Wakeups
 

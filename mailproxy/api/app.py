@@ -3,7 +3,7 @@
 from starlette.routing import Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from mailproxy.api import accounts, commands, messages, pages, service, submission, tenants
+from mailproxy.api import accounts, commands, instance, messages, pages, service, submission, tenants
 from mailproxy.api.auth import Access, Authenticator, FailedAuth
 from mailproxy.api.bounds import BodyBounds, Bounds
 from mailproxy.api.exchange import Exchange
@@ -45,6 +45,12 @@ ROUTES: tuple[Route, ...] = (
     Route(
         "DELETE", "/tenant/{id}/api-key", tenants.revoke_key, _ADMIN, "No key of the tenant works any more."
     ),
+    Route("GET", "/instance", instance.show, _ADMIN, "The instance's settings."),
+    Route("PUT", "/instance", instance.change, _ADMIN, "Changed as given."),
+    Route("GET", "/instance/bounce", instance.show_bounce, _ADMIN, "How bounces are fetched."),
+    Route("PUT", "/instance/bounce", instance.change_bounce, _ADMIN, "Changed as given."),
+    Route("POST", "/instance/bounce/reload", instance.reload_bounce, _ADMIN, "The reader was woken."),
+    Route("POST", "/instance/reload-bounce", instance.reload_bounce, _ADMIN, "The reader was woken."),
     Route("POST", "/account", accounts.put, _BOTH, "Stored."),
     Route("GET", "/accounts", accounts.listing, _BOTH, "A page of accounts by id."),
     Route("GET", "/account/{id}", accounts.show, _BOTH, "The account."),

@@ -39,6 +39,10 @@ ERRORS: Mapping[str, Word] = {
     "body_too_large": Word(
         "The body is too large; send less in one call.", "The body is larger than 67108864 octets"
     ),
+    "bounce_not_configured": Word(
+        "Bounces are to be fetched, but from where is not set; set `imap_host`.",
+        "Bounce enabled but imap_host not configured",
+    ),
     "cannot_activate": Word(
         "There is no such tenant, or all of it is suspended: activate it without a batch code.",
         _FULL_SUSPENSION,

@@ -11,6 +11,8 @@ CREATE TABLE instance (
     canary bytea,
     settings jsonb NOT NULL DEFAULT '{}'::jsonb,
     created_at timestamp with time zone NOT NULL DEFAULT now(),
+    bounce_secret bytea,
+    updated_at timestamp with time zone,
     CONSTRAINT instance_pkey PRIMARY KEY (one),
     CONSTRAINT instance_one_check CHECK (one)
 );
@@ -232,3 +234,29 @@ CREATE TABLE tenant_sync (
     CONSTRAINT tenant_sync_pkey PRIMARY KEY (tenant_pk),
     CONSTRAINT tenant_sync_tenant_pk_fkey FOREIGN KEY (tenant_pk) REFERENCES tenant(pk) ON DELETE CASCADE
 ) WITH (fillfactor=50);
+
+CREATE TABLE command_log (
+    id bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
+    at timestamp with time zone NOT NULL DEFAULT now(),
+    endpoint text NOT NULL,
+    tenant_id text,
+    actor text NOT NULL,
+    request_id text NOT NULL,
+    object text,
+    payload text NOT NULL,
+    status smallint NOT NULL,
+    CONSTRAINT command_log_pkey PRIMARY KEY (id)
+);
+CREATE INDEX command_log_at ON public.command_log USING btree (at);
+CREATE INDEX command_log_tenant ON public.command_log USING btree (tenant_id, id);
+
+CREATE TABLE kept_answer (
+    scope bigint NOT NULL,
+    key text NOT NULL,
+    fingerprint bytea NOT NULL,
+    status smallint NOT NULL,
+    answer text NOT NULL,
+    created_at timestamp with time zone NOT NULL DEFAULT now(),
+    CONSTRAINT kept_answer_pkey PRIMARY KEY (scope, key)
+);
+CREATE INDEX kept_answer_created ON public.kept_answer USING btree (created_at);

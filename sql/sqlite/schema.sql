@@ -7,7 +7,7 @@ CREATE TABLE instance (
     canary     BLOB,                                 -- sealed with the active key: a wrong key is found at start
     settings   TEXT NOT NULL DEFAULT '{}',
     created_at REAL NOT NULL DEFAULT ((julianday('now') - 2440587.5) * 86400.0)
-) STRICT;
+, bounce_secret BLOB, updated_at REAL) STRICT;
 
 CREATE TABLE tenant (
     pk                     INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -205,3 +205,31 @@ CREATE TABLE tenant_sync (
     poked_at    REAL,
     switched_off TEXT
 ) STRICT;
+
+CREATE TABLE command_log (
+    id         INTEGER PRIMARY KEY AUTOINCREMENT,
+    at         REAL NOT NULL,
+    endpoint   TEXT NOT NULL,
+    tenant_id  TEXT,
+    actor      TEXT NOT NULL,                                -- admin, anonymous, or a key's id; never a token
+    request_id TEXT NOT NULL,
+    object     TEXT,
+    payload    TEXT NOT NULL,                                -- JSON, without secrets and message content
+    status     INTEGER NOT NULL
+) STRICT;
+
+CREATE INDEX command_log_at ON command_log (at);
+
+CREATE INDEX command_log_tenant ON command_log (tenant_id, id);
+
+CREATE TABLE kept_answer (
+    scope       INTEGER NOT NULL,
+    key         TEXT NOT NULL,
+    fingerprint BLOB NOT NULL,                               -- SHA-256 of the body
+    status      INTEGER NOT NULL,
+    answer      TEXT NOT NULL,
+    created_at  REAL NOT NULL,
+    PRIMARY KEY (scope, key)
+) STRICT;
+
+CREATE INDEX kept_answer_created ON kept_answer (created_at);

@@ -70,6 +70,29 @@ MESSAGE_FORM = {
         {"filename": "invoice.txt", "storage_path": "base64:SW52b2ljZSAxMDAyCg==", "mime_type": "text/plain"}
     ],
 }
+BOUNCE = {
+    "enabled": True,
+    "imap_host": "imap.example.com",
+    "imap_port": 993,
+    "imap_user": "bounces@example.com",
+    "imap_password_set": True,
+    "imap_folder": "INBOX",
+    "imap_ssl": True,
+    "poll_interval": 60,
+    "processed": "delete",
+}
+BOUNCE_FORM = {
+    "enabled": True,
+    "imap_host": "imap.example.com",
+    "imap_user": "bounces@example.com",
+    "imap_password": "what the server expects",
+}
+INSTANCE = {
+    "name": "mail-proxy",
+    **{f"bounce_{word}": value for word, value in BOUNCE.items()},
+    "created_at": _MADE,
+    "updated_at": _CHANGED,
+}
 EVENTS = [
     {
         "event_id": 7,

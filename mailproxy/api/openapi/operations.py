@@ -304,5 +304,42 @@ _MESSAGES = {
         errors=(_MESSAGE_GONE, (409, "not_in_doubt")),
     ),
 }
+_RELOADED = {"ok": True, "error": None}
+_INSTANCE = {
+    "GET /instance": Operation(
+        "getInstance", "Look at the instance's settings", schemas.InstanceInfo, examples.INSTANCE
+    ),
+    "PUT /instance": Operation(
+        "changeInstance",
+        "Change the instance's settings",
+        schemas.Noted,
+        examples.DONE,
+        sent={"name": "mail-1", "bounce_enabled": False},
+    ),
+    "GET /instance/bounce": Operation(
+        "getBounce", "Look at how bounces are fetched", schemas.Bounce, examples.DONE | examples.BOUNCE
+    ),
+    "PUT /instance/bounce": Operation(
+        "changeBounce",
+        "Set how bounces are fetched",
+        schemas.Noted,
+        examples.DONE,
+        sent=examples.BOUNCE_FORM,
+    ),
+    "POST /instance/bounce/reload": Operation(
+        "reloadBounce",
+        "Fetch bounces now, as it is set now",
+        schemas.Reloaded,
+        _RELOADED,
+        errors=((400, "bounce_not_configured"),),
+    ),
+    "POST /instance/reload-bounce": Operation(
+        "reloadBounceByItsFormerName",
+        "The same as `/instance/bounce/reload`",
+        schemas.Reloaded,
+        _RELOADED,
+        errors=((400, "bounce_not_configured"),),
+    ),
+}
 
-OPERATIONS: Mapping[str, Operation] = _SERVICE | _COMMANDS | _TENANTS | _ACCOUNTS | _MESSAGES
+OPERATIONS: Mapping[str, Operation] = _SERVICE | _COMMANDS | _TENANTS | _ACCOUNTS | _MESSAGES | _INSTANCE
