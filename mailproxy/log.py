@@ -89,6 +89,24 @@ def set_up(
     _take_over_stdlib(number)
 
 
+def hand_on(*, delivery_activity: bool = False) -> None:
+    """Give every line to the logging of the program we are part of; nothing if it has set structlog up itself."""
+    if structlog.is_configured():
+        return
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.format_exc_info,
+            _as_record,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.DEBUG),
+        logger_factory=lambda *_: _ToStdlib(),
+        cache_logger_on_first_use=False,
+    )
+    delivery = get("delivery").bind()
+    _output.delivery = delivery.info if delivery_activity else delivery.debug
+
+
 def get(name: str) -> Logger:
     """The logger of a module; may be called before `set_up`, whose choices it follows."""
     return cast("Logger", structlog.get_logger(_logger=name))
@@ -111,6 +129,13 @@ class _Lines:
             self._stream.flush()
         except (OSError, ValueError):
             return
+
+    debug = info = warning = error = critical = write
+
+
+class _ToStdlib:
+    def write(self, level: int, name: str, text: str) -> None:
+        logging.getLogger(name).log(level, "%s", text)
 
     debug = info = warning = error = critical = write
 
@@ -162,6 +187,14 @@ def _complete(_: object, method: str, event: _Event) -> _Event:
 
 def _as_json(_: object, __: str, event: _Event) -> str:
     return json.dumps(event, default=_plain)
+
+
+def _as_record(_: object, method: str, event: _Event) -> tuple[tuple[int, str, str], dict[str, object]]:
+    """The arguments of `_ToStdlib.write`."""
+    name, what = str(event.pop("_logger", "mailproxy")), str(event.pop("event"))
+    words = _escaped(None, "", {**_output.context, **event})
+    text = " ".join([what.translate(_ESCAPES), *(f"{key}={value}" for key, value in words.items())])
+    return (logging.getLevelNamesMapping()[method.upper()], name, text), {}
 
 
 def _plain(value: object) -> str:

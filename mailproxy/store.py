@@ -126,6 +126,15 @@ class Reports(Protocol):
 
     async def pending(self, tenant: TenantPk, limit: int) -> list[Report]: ...
 
+    async def latest_event(self) -> int:
+        """The highest number of an event so far."""
+
+    async def events_after(
+        self, after: int, missed: Sequence[int], *, limit: int
+    ) -> list[tuple[str, Report]]:
+        """The next `limit` events after a number, and those of `missed` that are there now, each with its tenant's
+        id. Numbers are given before the commit: a lower one may appear after a higher one."""
+
     async def acknowledge(self, tenant: TenantPk, epoch: Epoch, events: Sequence[int]) -> int: ...
 
     async def settle_call(self, tenant: TenantPk, epoch: Epoch, settled: CallSettled) -> None:

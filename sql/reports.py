@@ -61,6 +61,17 @@ class SqlReports:
         found = await self.engine.read(lambda: one("pending_reports", tenant=tenant, limit=limit))
         return [_report(row) for row in found]
 
+    async def latest_event(self) -> int:
+        ((latest,),) = await self.engine.read(lambda: one("latest_event"))
+        return int(latest)
+
+    async def events_after(
+        self, after: int, missed: Sequence[int], *, limit: int
+    ) -> list[tuple[str, Report]]:
+        again = list(missed)
+        found = await self.engine.read(lambda: one("events_after", after=after, missed=again, limit=limit))
+        return [(row[0], _report(row[1:])) for row in found]
+
     async def acknowledge(self, tenant: TenantPk, epoch: Epoch, events: Sequence[int]) -> int:
         acknowledged = await self.engine.write(
             lambda: one("acknowledge", tenant=tenant, epoch=epoch, events=list(events))

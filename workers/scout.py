@@ -28,7 +28,7 @@ async def entry(life: Life) -> int | None:
     store = await open_store(life.settings, role=life.role)
     hinted = asyncio.Event()
     known = attend(store.fleet, life.owner, node, life.role, every=life.settings.lease_seconds / 3)
-    aside = [asyncio.create_task(part) for part in (_hints(store, hinted), known)]
+    aside = [asyncio.create_task(part) for part in (_hints(store, hinted), _asked(life, hinted), known)]
     try:
         life.ready()
         await _scout(life, store, node, hinted)
@@ -44,6 +44,8 @@ async def _scout(life: Life, store: Store, node: str, hinted: asyncio.Event) -> 
     told: tuple[AccountSlot, ...] | None = None
     unanswered = False
     pause = Pause(life.settings)
+    if life.settings.test_mode:
+        await _wait(life, hinted, None)
     while not life.stopping.is_set():
         was_hinted = hinted.is_set()
         hinted.clear()
@@ -103,6 +105,13 @@ async def _hints(store: Store, hinted: asyncio.Event) -> None:
         async for topic in _only(topics, TOPIC):
             _log.debug("hint", topic=topic)
             hinted.set()
+
+
+async def _asked(life: Life, hinted: asyncio.Event) -> None:
+    """Whoever runs us in its own event loop need not go through the database to say that there is work."""
+    while True:
+        await life.inbox.get()
+        hinted.set()
 
 
 async def _only(topics: AsyncIterator[str], wanted: str) -> AsyncIterator[str]:

@@ -46,6 +46,15 @@ SELECT e.id, e.kind, extract(epoch FROM e.at)::float8, m.id, m.client_id, a.id, 
 FROM outbox o JOIN event e ON e.id = o.event_id JOIN message m ON m.id = o.message_id LEFT JOIN account a ON a.pk = m.account_pk
 WHERE o.tenant_pk = %(tenant)s ORDER BY o.event_id LIMIT %(limit)s;
 
+-- name: latest_event
+SELECT coalesce(max(id), 0) FROM event;
+
+-- name: events_after
+SELECT t.id, e.id, e.kind, extract(epoch FROM e.at)::float8, m.id, m.client_id, a.id, m.priority, m.batch_code, e.detail
+FROM event e JOIN message m ON m.id = e.message_id JOIN tenant t ON t.pk = e.tenant_pk LEFT JOIN account a ON a.pk = m.account_pk
+WHERE e.id IN ((SELECT id FROM event WHERE id > %(after)s ORDER BY id LIMIT %(limit)s) UNION ALL SELECT id FROM event WHERE id = ANY(%(missed)s))
+ORDER BY e.id;
+
 -- name: acknowledge
 WITH d AS (
     DELETE FROM outbox WHERE tenant_pk = %(tenant)s AND event_id = ANY(%(events)s)

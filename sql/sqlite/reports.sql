@@ -44,6 +44,15 @@ SELECT e.id, e.kind, e.at, m.id, m.client_id, a.id, m.priority, m.batch_code, e.
 FROM outbox o JOIN event e ON e.id = o.event_id JOIN message m ON m.id = o.message_id LEFT JOIN account a ON a.pk = m.account_pk
 WHERE o.tenant_pk = :tenant ORDER BY o.event_id LIMIT :limit;
 
+-- name: latest_event
+SELECT coalesce(max(id), 0) FROM event;
+
+-- name: events_after
+SELECT t.id, e.id, e.kind, e.at, m.id, m.client_id, a.id, m.priority, m.batch_code, e.detail
+FROM event e JOIN message m ON m.id = e.message_id JOIN tenant t ON t.pk = e.tenant_pk LEFT JOIN account a ON a.pk = m.account_pk
+WHERE e.id IN (SELECT id FROM (SELECT id FROM event WHERE id > :after ORDER BY id LIMIT :limit) UNION ALL SELECT id FROM event WHERE id IN (SELECT value FROM json_each(:missed)))
+ORDER BY e.id;
+
 -- name: acknowledge
 UPDATE message SET reported_at = :now WHERE id IN (
     SELECT message_id FROM outbox WHERE tenant_pk = :tenant AND event_id IN (SELECT value FROM json_each(:events)))

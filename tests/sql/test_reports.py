@@ -250,3 +250,19 @@ async def test_a_reported_event_stays_in_the_messages_history(world: World, repo
     await world.store.reports.acknowledge(world.tenant, reporter, events)
     assert await world.events("m") == [EventType.ERROR]
     assert (await world.store.fleet.overview()).reports_pending == 0
+
+
+async def test_events_are_read_on_from_a_number_with_those_that_came_late(world: World) -> None:
+    reports = world.store.reports
+    start = await reports.latest_event()
+    for n in range(4):
+        await happen(world, f"m{n}")
+    found = await reports.events_after(start, [], limit=3)
+    assert [(tenant, report.client_id, report.event_type) for tenant, report in found] == [
+        ("acme", f"m{n}", EventType.ERROR) for n in range(3)
+    ]
+    numbers = [report.event_id for _, report in found]
+    later = await reports.events_after(numbers[2], [numbers[0], 10**12], limit=3)
+    assert [report.client_id for _, report in later] == ["m0", "m3"]
+    assert later[-1][1].event_id == await reports.latest_event()
+    assert await reports.events_after(await reports.latest_event(), [], limit=3) == []

@@ -170,3 +170,15 @@ def test_a_full_disk_raises_and_spoils_nothing_after_it(tmp_path: Path) -> None:
     )
     assert done.stdout.split() == [str(errno.ENOSPC), str(errno.EFBIG)]
     assert [record.message for record in read(tmp_path / "1.log")] == [1, 4]
+
+
+def test_a_closed_journal_writes_into_no_file_that_was_opened_since(tmp_path: Path) -> None:
+    journal = Journal.open(tmp_path, Epoch(1))
+    journal.close(remove=False)
+    with (tmp_path / "another").open("wb") as another:
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            journal.record(Record(MessageId(1), 0, 1, 1, Sent(REPLY)))
+        journal.close(remove=True)
+        another.write(b"fine")
+    assert (tmp_path / "another").read_bytes() == b"fine"
+    assert journal.path.exists()

@@ -27,14 +27,15 @@ ROUTED = ("", "gunicorn.error", "uvicorn", "uvicorn.error", "httpx", "asyncio")
 def _logging_as_before() -> Iterator[None]:
     loggers = [logging.getLogger(name) for name in ROUTED]
     before = [(logger, logger.level, list(logger.handlers), logger.propagate) for logger in loggers]
+    configuration, output = structlog.get_config(), dict(vars(log._output))
     with warnings.catch_warnings():
         yield
         logging.captureWarnings(False)
     for logger, level, handlers, propagate in before:
         logger.setLevel(level)
         logger.handlers, logger.propagate = handlers, propagate
-    structlog.reset_defaults()
-    log._output.__init__()  # type: ignore[misc]
+    structlog.configure(**configuration)
+    vars(log._output).update(output)
 
 
 def lines(stream: io.StringIO) -> list[dict[str, Any]]:
@@ -193,3 +194,25 @@ def test_a_broken_stream_stops_nobody() -> None:
     log.set_up("INFO", stream=stream)
     stream.close()
     log.get("x").info("to nobody")
+
+
+def test_inside_another_program_lines_go_to_its_logging(caplog: pytest.LogCaptureFixture) -> None:
+    structlog.reset_defaults()
+    logging.getLogger().handlers = [caplog.handler]
+    caplog.set_level(logging.DEBUG)
+    log.hand_on(delivery_activity=True)
+    log.get("mailproxy.test").warning("it_happened", what="a\nb", secret=SecretStr(CANARY))
+    log.queued(log.Of(MessageId(1), "m1", "acme"), priority=Priority.HIGH)
+    found = [(r.name, r.levelname, r.getMessage()) for r in caplog.records]
+    assert found == [
+        ("mailproxy.test", "WARNING", "it_happened what=a\\x0ab secret=***"),
+        ("delivery", "INFO", "queued message=1 client_id=m1 tenant=acme priority=high"),
+    ]
+
+
+def test_a_program_that_has_set_up_structlog_keeps_it() -> None:
+    stream = io.StringIO()
+    log.set_up("INFO", "json", stream=stream)
+    log.hand_on()
+    log.get("mailproxy.test").info("it_happened")
+    assert [line["event"] for line in lines(stream)] == ["it_happened"]

@@ -131,11 +131,23 @@ def encode(call: TenantCall, reports: Sequence[Report], instance: int) -> bytes:
 
 def item(call: TenantCall, report: Report, instance: int) -> dict[str, Any]:
     """One event as CONTRACT §6 words it: times in whole seconds, `deferred_ts` when it was put off."""
+    fields = _fields(call.tenant_id, report, instance)
+    if call.report_format == "event":
+        fields = {key: value for key, value in fields.items() if value is not None}
+    return fields | _where_relevant(report)
+
+
+def told(tenant_id: str, report: Report, instance: int) -> dict[str, Any]:
+    """One event as a report words it to whoever listens without being called."""
+    return _fields(tenant_id, report, instance) | _where_relevant(report)
+
+
+def _fields(tenant_id: str, report: Report, instance: int) -> dict[str, Any]:
     when = int(report.event_ts)
     kind = report.event_type
-    told: dict[str, Any] = {
+    return {
         "id": report.client_id,
-        "tenant_id": call.tenant_id,
+        "tenant_id": tenant_id,
         "pk": public_pk(instance, report.message_id),
         "account_id": report.account_id,
         "priority": int(report.priority),
@@ -149,9 +161,6 @@ def item(call: TenantCall, report: Report, instance: int) -> dict[str, Any]:
         "event_type": kind.value,
         "event_ts": when,
     }
-    if call.report_format == "event":
-        told = {key: value for key, value in told.items() if value is not None}
-    return told | _where_relevant(report)
 
 
 def _where_relevant(report: Report) -> dict[str, Any]:

@@ -31,6 +31,7 @@ from mailproxy.outcome import (
 )
 
 MAX_TEXT: Final = 512
+_CLOSED: Final = -1
 _to_json: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
@@ -88,10 +89,14 @@ class Journal:
         self._torn = False
 
     def close(self, *, remove: bool) -> None:
-        """Let go of the lock; `remove` the file when the database has all of it."""
+        """Let go of the lock; `remove` the file when the database has all of it. Once closed it stays so."""
+        if self._fd == _CLOSED:
+            return
         if remove:
             self.path.unlink(missing_ok=True)
         os.close(self._fd)
+        # The number goes to the next file this process opens: a late outcome must not be written there.
+        self._fd = _CLOSED
 
 
 def read(path: Path) -> list[Record]:

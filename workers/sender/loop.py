@@ -76,7 +76,10 @@ async def entry(
         preparation = Preparation(store.queue, epoch, instance, render)
         shared = HandOver(preparation, intents, book, gate, settlements.flushed, at)
         sending = _sending(settings, store, epoch, journals, shared, settlements, timeouts or Timeouts())
-        return await Sender(life, sending, gate, book).run()
+        try:
+            return await Sender(life, sending, gate, book).run()
+        finally:
+            book.close(remove=False)
     finally:
         await store.aclose()
 
