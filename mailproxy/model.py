@@ -160,7 +160,10 @@ class EventDetail:
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """A tenant's SMTP account with its secret opened; `version` grows with every change of the row."""
+    """A tenant's SMTP account with its secret opened; `version` grows with every change of the row.
+
+    A host that the tenant set itself is connected to only where a tenant may point (egress.py).
+    """
 
     pk: AccountPk
     tenant_pk: TenantPk
@@ -180,6 +183,7 @@ class Account:
     retry_delays: tuple[Seconds, ...] | None = None
     on_unknown_outcome: OnUnknownOutcome = OnUnknownOutcome.RETRY
     limit_behavior: str = "defer"
+    host_set_by_tenant: bool = False
 
     @property
     def tls_mode(self) -> TlsMode:

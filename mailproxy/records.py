@@ -17,6 +17,7 @@ from mailproxy.model import (
     Status,
     TenantPk,
 )
+from mailproxy.signing import Secrets
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +196,7 @@ class ClientAuth:
 
 @dataclass(frozen=True, slots=True)
 class TenantCall:
-    """A tenant this reporter now has to call; `url` None means the global fallback."""
+    """A tenant to call now; `url` None: the global fallback; `guarded`: only where tenants may point."""
 
     tenant_pk: TenantPk
     tenant_id: str
@@ -204,7 +205,8 @@ class TenantCall:
     fails: int
     report_strict: bool
     report_format: str
-    allow_private: bool
+    guarded: bool = False
+    webhook_secrets: Secrets = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,7 +240,7 @@ class CallSettled:
 
 @dataclass(frozen=True, slots=True)
 class Tenant:
-    """A tenant as stored; secrets opened. `client_auth` and `webhook_secret` never leave through the API."""
+    """A tenant as stored; secrets opened. `client_auth` and `webhook_secrets` never leave through the API."""
 
     pk: TenantPk
     id: str
@@ -252,13 +254,15 @@ class Tenant:
     report_strict: bool = False
     report_format: str = "item"
     active: bool = True
+    webhook_secrets: Secrets = ()
+    url_set_by_tenant: bool = False
     created_at: Instant = 0.0
     updated_at: Instant = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class TenantWrite:
-    """A full write of a tenant (upsert). `client_auth` None keeps what is stored."""
+    """A full write of a tenant (upsert). `client_auth` and `webhook_secrets` None keep what is stored."""
 
     id: str
     name: str | None = None
@@ -271,6 +275,8 @@ class TenantWrite:
     report_strict: bool = False
     report_format: str = "item"
     active: bool = True
+    webhook_secrets: Secrets | None = None
+    url_set_by_tenant: bool = False
     hourly_limit: int | None = None
     daily_limit: int | None = None
 
@@ -296,6 +302,7 @@ class AccountWrite:
     limit_per_hour: int | None = None
     limit_per_day: int | None = None
     limit_behavior: str = "defer"
+    host_set_by_tenant: bool = False
 
 
 @dataclass(frozen=True, slots=True)

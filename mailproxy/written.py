@@ -18,6 +18,7 @@ def tenant(stored: Tenant) -> TenantWrite:
         report_strict=stored.report_strict,
         report_format=stored.report_format,
         active=stored.active,
+        url_set_by_tenant=stored.url_set_by_tenant,
         hourly_limit=limits.get("hourly"),
         daily_limit=limits.get("daily"),
     )
@@ -42,4 +43,5 @@ def account(view: AccountView) -> AccountWrite:
         limit_per_hour=view.limit_per_hour,
         limit_per_day=view.limit_per_day,
         limit_behavior=stored.limit_behavior,
+        host_set_by_tenant=stored.host_set_by_tenant,
     )

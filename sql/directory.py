@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
-from mailproxy import limits
+from mailproxy import limits, signing
 from mailproxy.errors import Conflict
 from mailproxy.model import Account, AccountPk, Instant, Seconds, TenantPk
 from mailproxy.records import AccountView, AccountWrite, Principal, Tenant, TenantWrite
@@ -31,12 +31,9 @@ class SqlDirectory(SqlMessages):
         return await self.engine.write(lambda: self._put_tenant(tenant, key_hash, key_id))
 
     def _put_tenant(self, tenant: TenantWrite, key_hash: bytes | None, key_id: str | None) -> Work[bool]:
-        auth = tenant.client_auth
-        sealed = None
-        if auth is not None:
-            sealed = self.vault.seal(json.dumps(asdict(auth)), rows.auth_binding(tenant.id))
+        values = asdict(tenant) | self._sealed(tenant)
         (known,) = yield (Step("tenant", {"id": tenant.id}),)
-        ((stored,),) = yield (Step("put_tenant", asdict(tenant) | {"client_auth": sealed}),)
+        ((stored,),) = yield (Step("put_tenant", values),)
         pk = TenantPk(stored[0])
         wanted = limits.standard(limits.TENANT, pk, {"hour": tenant.hourly_limit, "day": tenant.daily_limit})
         yield (
@@ -47,6 +44,15 @@ class SqlDirectory(SqlMessages):
         if not known and key_hash is not None:
             yield (Step("put_key", _key(pk, key_hash, key_id, None)),)
         return not known
+
+    def _sealed(self, tenant: TenantWrite) -> dict[str, bytes | None]:
+        auth = secrets = None
+        if tenant.client_auth is not None:
+            auth = self.vault.seal(json.dumps(asdict(tenant.client_auth)), rows.auth_binding(tenant.id))
+        if tenant.webhook_secrets is not None:
+            told = signing.dumps(tenant.webhook_secrets)
+            secrets = self.vault.seal(told, rows.webhook_binding(tenant.id))
+        return {"client_auth": auth, "webhook_secrets": secrets}
 
     async def tenant(self, tenant_id: str) -> Tenant | None:
         found = await self.engine.read(lambda: one("tenant", id=tenant_id))

@@ -28,7 +28,7 @@ class SqlReports:
         return [self._call(row) for row in found]
 
     def _call(self, row: Row) -> TenantCall:
-        pk, tenant_id, base, path, auth, fails, strict, form = row
+        pk, tenant_id, base, path, auth, fails, strict, form, webhooks, by_tenant = row
         return TenantCall(
             tenant_pk=TenantPk(pk),
             tenant_id=tenant_id,
@@ -37,7 +37,8 @@ class SqlReports:
             fails=fails,
             report_strict=bool(strict),
             report_format=form,
-            allow_private=False,
+            guarded=bool(by_tenant) and base is not None,
+            webhook_secrets=rows.webhook_secrets(self.vault, tenant_id, webhooks),
         )
 
     async def renew_calls(self, epoch: Epoch, tenants: Sequence[TenantPk], ttl: Seconds) -> None:

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from mailproxy import signing
 from mailproxy.limits import Limit, Scope, next_token, used_now
 from mailproxy.model import (
     Account,
@@ -32,6 +33,7 @@ from mailproxy.records import (
     Tenant,
     Window,
 )
+from mailproxy.signing import Secrets
 from mailproxy.vault import Vault
 from sql.queries import Row
 
@@ -171,6 +173,14 @@ def auth_binding(tenant_id: str) -> str:
     return f"tenant|{tenant_id}|client_auth"
 
 
+def webhook_binding(tenant_id: str) -> str:
+    return f"tenant|{tenant_id}|webhook_secrets"
+
+
+def webhook_secrets(vault: Vault, tenant_id: str, sealed: bytes | None) -> Secrets:
+    return () if sealed is None else signing.loads(vault.open(bytes(sealed), webhook_binding(tenant_id)))
+
+
 def password_binding(tenant: int, account_id: str) -> str:
     return f"account|{tenant}/{account_id}|password"
 
@@ -186,7 +196,8 @@ def sync_url(base: str | None, path: str | None) -> str | None:
 
 
 def tenant(vault: Vault, row: Row) -> Tenant:
-    pk, id_, name, auth, base, sync, attach, limits_, large, strict, form, active, created, updated = row
+    pk, id_, name, auth, base, sync, attach, limits_, large, strict, form, active = row[:12]
+    webhooks, by_tenant, created, updated = row[12:]
     return Tenant(
         pk=TenantPk(pk),
         id=id_,
@@ -200,6 +211,8 @@ def tenant(vault: Vault, row: Row) -> Tenant:
         report_strict=bool(strict),
         report_format=form,
         active=bool(active),
+        webhook_secrets=webhook_secrets(vault, id_, webhooks),
+        url_set_by_tenant=bool(by_tenant),
         created_at=created,
         updated_at=updated,
     )
@@ -207,7 +220,7 @@ def tenant(vault: Vault, row: Row) -> Tenant:
 
 def account(vault: Vault, row: Row) -> Account:
     pk, tenant_pk, tenant_id, id_, version, host, port, user, secret, use_tls, verify, ca, ttl = row[:13]
-    batch_size, max_retries, delays, policy, behavior = row[13:18]
+    batch_size, max_retries, delays, policy, behavior, by_tenant = row[13:19]
     password = None
     if secret is not None:
         password = vault.open(bytes(secret), password_binding(tenant_pk, id_))
@@ -230,6 +243,7 @@ def account(vault: Vault, row: Row) -> Account:
         retry_delays=tuple(map(float, delays.split(","))) if delays else None,
         on_unknown_outcome=OnUnknownOutcome(policy),
         limit_behavior=behavior,
+        host_set_by_tenant=bool(by_tenant),
     )
 
 
@@ -258,7 +272,7 @@ def _window(limit: Limit, charged: dict[int, int], now: float) -> Window:
 
 def account_view(vault: Vault, row: Row, standing: Iterable[Standing]) -> AccountView:
     opened = account(vault, row)
-    condition, reason, cause, since, not_before, created, updated = row[18:]
+    condition, reason, cause, since, not_before, created, updated = row[19:]
     mine = tuple(s.window for s in standing if s.scope == opened.pk)
     limit = {w.name: w.limit for w in mine}
     return AccountView(

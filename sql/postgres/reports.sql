@@ -13,7 +13,8 @@ WITH due AS (
     ORDER BY s.poked_at NULLS LAST, s.last_call_at NULLS FIRST LIMIT %(limit)s FOR UPDATE OF s SKIP LOCKED)
 UPDATE tenant_sync s SET epoch = %(epoch)s, lease_until = now() + make_interval(secs => %(ttl)s), poked_at = NULL
 FROM due JOIN tenant t ON t.pk = due.pk WHERE s.tenant_pk = due.pk
-RETURNING t.pk, t.id, t.client_base_url, t.client_sync_path, t.client_auth, s.fails, t.report_strict, t.report_format;
+RETURNING t.pk, t.id, t.client_base_url, t.client_sync_path, t.client_auth, s.fails, t.report_strict, t.report_format,
+    t.webhook_secrets, t.url_set_by_tenant;
 
 -- name: renew_calls
 UPDATE tenant_sync SET lease_until = now() + make_interval(secs => %(ttl)s)

@@ -32,6 +32,8 @@ CREATE TABLE tenant (
     active boolean NOT NULL DEFAULT true,
     created_at timestamp with time zone NOT NULL DEFAULT now(),
     updated_at timestamp with time zone NOT NULL DEFAULT now(),
+    webhook_secrets bytea,
+    url_set_by_tenant boolean NOT NULL DEFAULT false,
     CONSTRAINT tenant_pkey PRIMARY KEY (pk),
     CONSTRAINT tenant_id_key UNIQUE (id)
 );
@@ -67,6 +69,7 @@ CREATE TABLE account (
     limit_behavior text NOT NULL DEFAULT 'defer'::text,
     created_at timestamp with time zone NOT NULL DEFAULT now(),
     updated_at timestamp with time zone NOT NULL DEFAULT now(),
+    host_set_by_tenant boolean NOT NULL DEFAULT false,
     CONSTRAINT account_pkey PRIMARY KEY (pk),
     CONSTRAINT account_limit_behavior_check CHECK ((limit_behavior = ANY (ARRAY['defer'::text, 'reject'::text]))),
     CONSTRAINT account_on_unknown_outcome_check CHECK ((on_unknown_outcome = ANY (ARRAY['retry'::text, 'hold'::text]))),

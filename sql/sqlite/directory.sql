@@ -6,14 +6,17 @@ WHERE k.hash = :hash AND t.active AND (k.expires_at IS NULL OR k.expires_at > :n
 
 -- name: put_tenant
 INSERT INTO tenant (id, name, client_auth, client_base_url, client_sync_path, client_attachment_path, rate_limits,
-    large_file_config, report_strict, report_format, active, created_at, updated_at)
+    large_file_config, report_strict, report_format, active, webhook_secrets, url_set_by_tenant, created_at, updated_at)
 VALUES (:id, :name, :client_auth, :client_base_url, :client_sync_path, :client_attachment_path,
-    :rate_limits, :large_file_config, :report_strict, :report_format, :active, :now, :now)
+    :rate_limits, :large_file_config, :report_strict, :report_format, :active, :webhook_secrets,
+    :url_set_by_tenant, :now, :now)
 ON CONFLICT (id) DO UPDATE SET name = excluded.name, client_auth = coalesce(excluded.client_auth, tenant.client_auth),
     client_base_url = excluded.client_base_url, client_sync_path = excluded.client_sync_path,
     client_attachment_path = excluded.client_attachment_path, rate_limits = excluded.rate_limits,
     large_file_config = excluded.large_file_config, report_strict = excluded.report_strict,
-    report_format = excluded.report_format, active = excluded.active, updated_at = :now
+    report_format = excluded.report_format, active = excluded.active,
+    webhook_secrets = coalesce(excluded.webhook_secrets, tenant.webhook_secrets),
+    url_set_by_tenant = excluded.url_set_by_tenant, updated_at = :now
 RETURNING pk;
 
 -- name: tenant_sync_ready
@@ -32,13 +35,13 @@ ON CONFLICT (kind, scope, win) DO UPDATE SET slot_s = excluded.slot_s, slots = e
 
 -- name: tenant
 SELECT pk, id, name, client_auth, client_base_url, client_sync_path, client_attachment_path, rate_limits,
-       large_file_config, report_strict, report_format, active,
+       large_file_config, report_strict, report_format, active, webhook_secrets, url_set_by_tenant,
        created_at, updated_at
 FROM tenant WHERE id = :id;
 
 -- name: tenants
 SELECT pk, id, name, client_auth, client_base_url, client_sync_path, client_attachment_path, rate_limits,
-       large_file_config, report_strict, report_format, active,
+       large_file_config, report_strict, report_format, active, webhook_secrets, url_set_by_tenant,
        created_at, updated_at
 FROM tenant WHERE id > coalesce(:after, '') AND (active OR NOT :active_only) ORDER BY id LIMIT :limit;
 
@@ -69,14 +72,15 @@ DELETE FROM tenant_key WHERE tenant_pk = :tenant;
 
 -- name: put_account
 INSERT INTO account (tenant_pk, id, host, port, username, secret, use_tls, tls_verify, tls_ca, ttl, batch_size, max_retries,
-    retry_delays, on_unknown_outcome, limit_behavior, created_at, updated_at)
+    retry_delays, on_unknown_outcome, limit_behavior, host_set_by_tenant, created_at, updated_at)
 VALUES (:tenant, :id, :host, :port, :user, :secret, :use_tls, :tls_verify, :tls_ca, :ttl,
-    :batch_size, :max_retries, :retry_delays, :on_unknown_outcome, :limit_behavior, :now, :now)
+    :batch_size, :max_retries, :retry_delays, :on_unknown_outcome, :limit_behavior, :host_set_by_tenant, :now, :now)
 ON CONFLICT (tenant_pk, id) DO UPDATE SET version = account.version + 1, host = excluded.host, port = excluded.port,
     username = excluded.username, secret = coalesce(excluded.secret, account.secret), use_tls = excluded.use_tls,
     tls_verify = excluded.tls_verify, tls_ca = excluded.tls_ca, ttl = excluded.ttl, batch_size = excluded.batch_size,
     max_retries = excluded.max_retries, retry_delays = excluded.retry_delays,
-    on_unknown_outcome = excluded.on_unknown_outcome, limit_behavior = excluded.limit_behavior, updated_at = :now
+    on_unknown_outcome = excluded.on_unknown_outcome, limit_behavior = excluded.limit_behavior,
+    host_set_by_tenant = excluded.host_set_by_tenant, updated_at = :now
 RETURNING pk;
 
 -- name: account_state_fresh
@@ -85,7 +89,7 @@ ON CONFLICT (account_pk) DO UPDATE SET condition = 'ok', reason = NULL, cause = 
 
 -- name: accounts
 SELECT a.pk, a.tenant_pk, t.id, a.id, a.version, a.host, a.port, a.username, a.secret, a.use_tls, a.tls_verify, a.tls_ca, a.ttl,
-       a.batch_size, a.max_retries, a.retry_delays, a.on_unknown_outcome, a.limit_behavior,
+       a.batch_size, a.max_retries, a.retry_delays, a.on_unknown_outcome, a.limit_behavior, a.host_set_by_tenant,
        coalesce(st.condition, 'ok'), st.reason, st.cause, st.since,
        st.not_before,
        a.created_at, a.updated_at
@@ -95,7 +99,7 @@ ORDER BY a.id LIMIT :limit;
 
 -- name: sending_account
 SELECT a.pk, a.tenant_pk, t.id, a.id, a.version, a.host, a.port, a.username, a.secret, a.use_tls, a.tls_verify, a.tls_ca, a.ttl,
-       a.batch_size, a.max_retries, a.retry_delays, a.on_unknown_outcome, a.limit_behavior
+       a.batch_size, a.max_retries, a.retry_delays, a.on_unknown_outcome, a.limit_behavior, a.host_set_by_tenant
 FROM account a JOIN tenant t ON t.pk = a.tenant_pk WHERE a.pk = :account;
 
 -- name: account_windows

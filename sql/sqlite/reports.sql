@@ -11,7 +11,8 @@ WHERE tenant_pk IN (
            OR (coalesce(s.next_try_at, :now) <= :now AND t.active AND coalesce(s.last_call_at, 0) <= :now - :interval
                AND coalesce(s.muted_until, :now) <= :now))
     ORDER BY s.poked_at IS NULL, s.poked_at, s.last_call_at LIMIT :limit);
-SELECT t.pk, t.id, t.client_base_url, t.client_sync_path, t.client_auth, s.fails, t.report_strict, t.report_format
+SELECT t.pk, t.id, t.client_base_url, t.client_sync_path, t.client_auth, s.fails, t.report_strict, t.report_format,
+    t.webhook_secrets, t.url_set_by_tenant
 FROM tenant_sync s JOIN tenant t ON t.pk = s.tenant_pk WHERE s.epoch = :epoch AND s.lease_until = :now + :ttl;
 
 -- name: renew_calls

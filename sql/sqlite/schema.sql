@@ -24,7 +24,7 @@ CREATE TABLE tenant (
     active                 INTEGER NOT NULL DEFAULT 1,
     created_at             REAL NOT NULL DEFAULT ((julianday('now') - 2440587.5) * 86400.0),
     updated_at             REAL NOT NULL DEFAULT ((julianday('now') - 2440587.5) * 86400.0)
-) STRICT;
+, webhook_secrets BLOB, url_set_by_tenant INTEGER NOT NULL DEFAULT 0) STRICT;
 
 CREATE TABLE tenant_key (
     hash       BLOB PRIMARY KEY,                     -- SHA-256 of the token
@@ -55,7 +55,7 @@ CREATE TABLE account (
     on_unknown_outcome TEXT NOT NULL DEFAULT 'retry' CHECK (on_unknown_outcome IN ('retry', 'hold')),
     limit_behavior     TEXT NOT NULL DEFAULT 'defer' CHECK (limit_behavior IN ('defer', 'reject')),
     created_at         REAL NOT NULL DEFAULT ((julianday('now') - 2440587.5) * 86400.0),
-    updated_at         REAL NOT NULL DEFAULT ((julianday('now') - 2440587.5) * 86400.0),
+    updated_at         REAL NOT NULL DEFAULT ((julianday('now') - 2440587.5) * 86400.0), host_set_by_tenant INTEGER NOT NULL DEFAULT 0,
     UNIQUE (tenant_pk, id)
 ) STRICT;
 
