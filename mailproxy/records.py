@@ -336,15 +336,6 @@ class AccountView:
 
 
 @dataclass(frozen=True, slots=True)
-class Principal:
-    """Whom a tenant key belongs to."""
-
-    tenant_pk: TenantPk
-    tenant_id: str
-    key_id: str
-
-
-@dataclass(frozen=True, slots=True)
 class MessageView:
     """A message as listed. `refused` are the recipients the server would not take."""
 

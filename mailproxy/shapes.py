@@ -63,6 +63,10 @@ def tenant(stored: Tenant) -> dict[str, Any]:
             "client_auth": present(login),
             "rate_limits": json.loads(stored.rate_limits) if stored.rate_limits else None,
             "large_file_config": json.loads(stored.large_file_config) if stored.large_file_config else None,
+            "webhook_secret_set": bool(stored.webhook_secrets),
+            "webhook_secret_previous_until": next(
+                (seconds(one.until) for one in stored.webhook_secrets if one.until), None
+            ),
             "report_strict": stored.report_strict,
             "report_format": stored.report_format,
             "active": stored.active,

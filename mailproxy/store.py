@@ -36,7 +36,6 @@ from mailproxy.records import (
     MessageFilter,
     MessageView,
     NewMessage,
-    Principal,
     Recovered,
     Release,
     Report,
@@ -47,6 +46,7 @@ from mailproxy.records import (
     TenantCall,
     TenantWrite,
 )
+from mailproxy.tokens import Principal
 
 
 class Queue(Protocol):

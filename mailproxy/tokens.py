@@ -6,6 +6,8 @@ import re
 import secrets
 from dataclasses import dataclass, field
 
+from mailproxy.model import TenantPk
+
 _KEY = re.compile(r"mp_([0-9a-f]{12})_[A-Za-z0-9_-]{43}")
 
 
@@ -16,6 +18,15 @@ class NewKey:
     token: str = field(repr=False)
     key_id: str
     hash: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Whom a tenant key belongs to."""
+
+    tenant_pk: TenantPk
+    tenant_id: str
+    key_id: str
 
 
 def new_key() -> NewKey:

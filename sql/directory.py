@@ -7,7 +7,8 @@ from dataclasses import asdict, dataclass
 from mailproxy import limits, signing
 from mailproxy.errors import Conflict
 from mailproxy.model import Account, AccountPk, Instant, Seconds, TenantPk
-from mailproxy.records import AccountView, AccountWrite, Principal, Tenant, TenantWrite
+from mailproxy.records import AccountView, AccountWrite, Tenant, TenantWrite
+from mailproxy.tokens import Principal
 from mailproxy.vault import Vault
 from sql import rows
 from sql.engine import Engine, Work, one

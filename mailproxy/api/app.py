@@ -3,7 +3,17 @@
 from starlette.routing import Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from mailproxy.api import accounts, commands, instance, messages, pages, service, submission, tenants
+from mailproxy.api import (
+    accounts,
+    commands,
+    instance,
+    messages,
+    pages,
+    service,
+    submission,
+    tenants,
+    webhook_secrets,
+)
 from mailproxy.api.auth import Access, Authenticator, FailedAuth
 from mailproxy.api.bounds import BodyBounds, Bounds
 from mailproxy.api.exchange import Exchange
@@ -51,6 +61,14 @@ ROUTES: tuple[Route, ...] = (
     Route("PUT", "/instance/bounce", instance.change_bounce, _ADMIN, "Changed as given."),
     Route("POST", "/instance/bounce/reload", instance.reload_bounce, _ADMIN, "The reader was woken."),
     Route("POST", "/instance/reload-bounce", instance.reload_bounce, _ADMIN, "The reader was woken."),
+    Route(
+        "POST",
+        "/tenant/{id}/webhook-secret",
+        webhook_secrets.rotate,
+        _BOTH,
+        "The new secret signs; one made by the server is shown this once.",
+    ),
+    Route("DELETE", "/tenant/{id}/webhook-secret", webhook_secrets.end, _BOTH, "Calls are not signed."),
     Route("POST", "/account", accounts.put, _BOTH, "Stored."),
     Route("GET", "/accounts", accounts.listing, _BOTH, "A page of accounts by id."),
     Route("GET", "/account/{id}", accounts.show, _BOTH, "The account."),

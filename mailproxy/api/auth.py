@@ -12,8 +12,8 @@ from mailproxy import tokens
 from mailproxy.api.refusals import Refusal, foreign_tenant, unauthorized
 from mailproxy.config import Settings
 from mailproxy.model import Instant, Seconds, TenantPk
-from mailproxy.records import Principal
 from mailproxy.store import Directory
+from mailproxy.tokens import Principal
 
 ADMIN_ONLY = "Admin token required, tenant tokens not allowed for this operation"
 

@@ -38,6 +38,13 @@ class NewKey(Noted):
     api_key: str
 
 
+class WebhookSecretStored(Noted):
+    """The secret is in the answer only when the server made it, and only this once."""
+
+    webhook_secret: NotRequired[str]
+    previous_until: NotRequired[Moment]
+
+
 class TenantStored(Noted):
     api_key: NotRequired[str]
 
@@ -134,6 +141,8 @@ class TenantInfo(TypedDict):
     client_auth: ClientAuthInfo
     rate_limits: NotRequired[RateLimitsInfo]
     large_file_config: NotRequired[dict[str, Any]]
+    webhook_secret_set: bool
+    webhook_secret_previous_until: NotRequired[Moment]
     report_strict: bool
     report_format: Literal["item", "event"]
     active: bool

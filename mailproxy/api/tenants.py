@@ -21,6 +21,7 @@ from mailproxy.api.wire import (
 )
 from mailproxy.records import ClientAuth, Tenant, TenantWrite
 from mailproxy.shapes import present
+from mailproxy.signing import SigningSecret
 
 _OPERATORS = ("rate_limits", "active")
 
@@ -35,7 +36,7 @@ async def put(call: Call, body: TenantForm) -> Answer:
 
 
 async def change(call: Call, body: TenantChange) -> Answer:
-    stored = await _stored(call)
+    stored = await stored_tenant(call)
     if not call.caller.is_admin and (given := sorted(body.model_fields_set.intersection(_OPERATORS))):
         raise Refusal(403, f"Only the admin may change {' and '.join(given)}", "admin_required")
     write = _changed(written.tenant(stored), body, stored)
@@ -44,7 +45,7 @@ async def change(call: Call, body: TenantChange) -> Answer:
 
 
 async def show(call: Call) -> Answer:
-    return shapes.tenant(await _stored(call))
+    return shapes.tenant(await stored_tenant(call))
 
 
 async def listing(call: Call, query: TenantsQuery) -> Answer:
@@ -94,7 +95,8 @@ async def revoke_key(call: Call) -> Answer:
     return {"ok": True}
 
 
-async def _stored(call: Call) -> Tenant:
+async def stored_tenant(call: Call) -> Tenant:
+    """The tenant the path names, if the caller may see it."""
     tenant_id = call.path["id"]
     call.caller.own(tenant_id)
     stored = await call.store.directory.tenant(tenant_id)
@@ -105,11 +107,14 @@ async def _stored(call: Call) -> Tenant:
 
 def _changed(write: TenantWrite, form: TenantChange, stored: Tenant | None) -> TenantWrite:
     """`write` with what the form gives; a secret that is not given stays while the method does."""
-    given: dict[str, Any] = {name: getattr(form, name) for name in form.model_fields_set - {"id"}}
+    own = {"id", "webhook_secret"}
+    given: dict[str, Any] = {name: getattr(form, name) for name in form.model_fields_set - own}
     if form.client_auth is not None:
         given["client_auth"] = _auth(form.client_auth, stored.client_auth if stored else ClientAuth())
     if form.rate_limits is not None:
         given.update(_limits(form.rate_limits))
+    if form.webhook_secret is not None:
+        given["webhook_secrets"] = (SigningSecret(form.webhook_secret.get_secret_value()),)
     if form.large_file_config is not None:
         given["large_file_config"] = json.dumps(form.large_file_config)
     return replace(write, **given)

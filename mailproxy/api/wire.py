@@ -10,6 +10,8 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, WithJsonSchema
 
+from mailproxy import webhooks
+from mailproxy.errors import InvalidInput
 from mailproxy.model import OnUnknownOutcome, Priority, Resolution, State
 
 LATEST = 253402300799.0
@@ -92,6 +94,14 @@ def _path(value: str) -> str:
     return value
 
 
+def _webhook_secret(value: SecretStr) -> SecretStr:
+    try:
+        webhooks.key_of(value.get_secret_value())
+    except InvalidInput:
+        raise ValueError("must be whsec_ and the base64 of 24 to 64 random bytes") from None
+    return value
+
+
 Identifier = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
 BatchCode = Annotated[str, Field(pattern=r"^[A-Za-z0-9._:-]{1,64}$")]
 _TIME = WithJsonSchema(
@@ -110,6 +120,7 @@ AnyMoment = Annotated[Any, _TIME]
 AnyPriority = Annotated[Any, _PRIORITY]
 Line = Annotated[str, Field(max_length=512, pattern=r"^[^\x00-\x1f\x7f]*$")]
 Secret = Annotated[SecretStr, Field(max_length=4096)]
+WebhookSecret = Annotated[SecretStr, Field(max_length=128), AfterValidator(_webhook_secret)]
 Host = Annotated[str, Field(max_length=255), AfterValidator(_host)]
 WebAddress = Annotated[str, AfterValidator(_web_address)]
 WebPath = Annotated[str, AfterValidator(_path)]
@@ -157,6 +168,7 @@ class TenantChange(Form):
     client_attachment_path: WebPath | None = None
     rate_limits: RateLimits | None = None
     large_file_config: dict[str, Any] | None = None
+    webhook_secret: WebhookSecret | None = None
     report_strict: bool = False
     report_format: Literal["item", "event"] = "item"
     active: bool = True
@@ -169,6 +181,11 @@ class TenantForm(TenantChange):
 class KeyForm(Form):
     expires_at: Moment | None = None
     keep_previous: Annotated[float, Field(ge=0, le=30 * 86400)] = 0.0
+
+
+class WebhookSecretForm(Form):
+    webhook_secret: WebhookSecret | None = None
+    keep_previous: Annotated[float, Field(ge=0, le=30 * 86400)] = 86400.0
 
 
 class AccountChange(Form):

@@ -126,7 +126,8 @@ def _reports(place: Installation, tenant: Tenant, caller: Caller) -> Examination
         fails=0,
         report_strict=tenant.report_strict,
         report_format=tenant.report_format,
-        allow_private=False,
+        guarded=tenant.url_set_by_tenant and url is not None,
+        webhook_secrets=tenant.webhook_secrets,
     )
     return name, partial(_call, caller, called, name, change)
 

@@ -19,6 +19,7 @@ from mailproxy.cli import (
     messages,
     send,
     serve,
+    signing,
     tenants,
 )
 from mailproxy.cli.exits import Exit, Failure, exit_for
@@ -130,6 +131,7 @@ for _command in (
     demo.demo,
 ):
     cli.add_command(_command)
+tenants.tenants.add_command(signing.webhook_secret)
 for _command in (*about.COMMANDS, tenants.tenants):
     instance_group.add_command(_command)
 for _command in (tenants.info, accounts.accounts, messages.messages, send.send, about.run_now_for_tenant):

@@ -218,6 +218,7 @@ def _show(tenant: Tenant, *, as_json: bool) -> None:
             "Sync path": tenant.client_sync_path,
             "Attachment path": tenant.client_attachment_path,
             "Login there": tenant.client_auth.method,
+            "Calls are signed": bool(tenant.webhook_secrets),
             "Messages an hour": limits.get("hourly"),
             "Messages a day": limits.get("daily"),
             "Created": show.moment(tenant.created_at),

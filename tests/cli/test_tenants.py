@@ -1,5 +1,8 @@
+import re
+
 import pytest
 
+from mailproxy import webhooks
 from mailproxy.cli.home import Instance
 from mailproxy.cli.place import on_store
 from mailproxy.records import TenantWrite
@@ -144,3 +147,24 @@ def test_tenants_named_like_a_domain_or_a_command_can_be_reached(
     on_store(first.settings(), work)
     assert mail_proxy.json("first", "@stats", "info")["id"] == "stats"
     assert mail_proxy("first", "@", "info").exit_code == 2
+
+
+def test_calls_are_signed_with_a_secret_that_is_shown_once(acme: CommandLine) -> None:
+    made = acme.json("first", "tenants", "webhook-secret", "acme")["webhook_secret"]
+    assert webhooks.key_of(made)
+    shown = acme.ok("first", "tenants", "show", "acme")
+    assert re.search(r"Calls are signed +yes", shown)
+    assert made not in shown
+    changed = acme.json("first", "tenants", "webhook-secret", "acme", "--keep-previous", "60")
+    assert changed["previous_until"] > 0
+    own = webhooks.new_secret()
+    told = acme.ok("first", "tenants", "webhook-secret", "acme", "--secret-file", "-", input=f"{own}\n")
+    assert own not in told
+    acme.ok("first", "tenants", "webhook-secret", "acme", "--remove")
+    assert acme.json("first", "tenants", "show", "acme")["webhook_secret_set"] is False
+
+
+def test_what_is_no_webhook_secret_is_wrong_usage(acme: CommandLine) -> None:
+    said = acme("first", "tenants", "webhook-secret", "acme", "--secret-file", "-", input="hush\n")
+    assert said.exit_code == 2
+    assert "hush" not in said.output

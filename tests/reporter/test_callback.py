@@ -28,7 +28,7 @@ ALWAYS = [
     *("id", "tenant_id", "pk", "account_id", "priority", "sent_ts", "error_ts", "error", "deferred_ts"),
     *("event_id", "event_type", "event_ts"),
 ]
-TENANT = TenantCall(TenantPk(1), "acme", None, ClientAuth(), 0, False, "item", True)
+TENANT = TenantCall(TenantPk(1), "acme", None, ClientAuth(), 0, False, "item")
 
 
 def report(kind: EventType = EventType.SENT, **fields: Any) -> Report:

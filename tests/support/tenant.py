@@ -40,11 +40,15 @@ class Manners:
 
 
 class Endpoint(PlainEndpoint):
-    """Answers call after call as `script` says; `script` may be replaced at any time."""
+    """Answers call after call as `script` says; `script` may be replaced at any time.
+
+    `requests` holds what came, byte for byte.
+    """
 
     def __init__(self, log: Path, script: Sequence[Manners] = (), *, port: int = 0) -> None:
         super().__init__(log, port=port)
         self.script = list(script)
+        self.requests: list[Request] = []
 
     def behave(self, *script: Manners) -> None:
         self.script = list(script)
@@ -53,6 +57,7 @@ class Endpoint(PlainEndpoint):
         return [item for call in self.calls() for item in call.items]
 
     async def answer(self, request: Request, writer: asyncio.StreamWriter) -> bool:
+        self.requests.append(request)
         manners = (
             (self.script.pop(0) if len(self.script) > 1 else self.script[0]) if self.script else Manners()
         )

@@ -5,15 +5,18 @@ deadline for connecting closes it.
 """
 
 import asyncio
+import hashlib
 import json
+import time
+import uuid
 from collections.abc import Callable, Sequence
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any
 
 import httpx
 
-from mailproxy import __version__
-from mailproxy.model import EventType, Seconds, public_pk
+from mailproxy import __version__, signing, webhooks
+from mailproxy.model import EventType, Instant, Seconds, public_pk
 from mailproxy.records import ClientAuth, Report, TenantCall
 from workers.reporter.answer import Answer
 
@@ -64,10 +67,13 @@ class Caller:
         if fault := _fault(url):
             return Answer(None, failure=fault)
         body = encode(call, reports, self.instance)
+        signed = signature(call, reports, body, instance=self.instance, now=time.time())
         try:
             async with (
                 asyncio.timeout(self.total),
-                self._client.stream("POST", url or "", content=body, auth=_authorise(auth)) as response,
+                self._client.stream(
+                    "POST", url or "", content=body, headers=signed, auth=_authorise(auth)
+                ) as response,
             ):
                 content, truncated = await _read(response)
         except TimeoutError:
@@ -121,6 +127,18 @@ def _cause(error: Exception) -> str:
     if isinstance(error, httpx.TransportError | OSError) and not isinstance(error, httpx.LocalProtocolError):
         return f"{type(error).__name__}: {error}"[:300]
     return type(error).__name__
+
+
+def signature(
+    call: TenantCall, reports: Sequence[Report], body: bytes, *, instance: int, now: Instant
+) -> dict[str, str]:
+    """The headers that sign `body`; the same events go under the same id again, an idle call has its own."""
+    secrets = signing.active(call.webhook_secrets, now)
+    if not secrets:
+        return {}
+    told = [report.event_id for report in reports] or [uuid.uuid4().int]
+    digest = hashlib.sha256(f"{instance}|{call.tenant_pk}|{told}".encode()).hexdigest()
+    return webhooks.sign(body, id=f"call_{digest[:32]}", at=now, secrets=secrets)
 
 
 def encode(call: TenantCall, reports: Sequence[Report], instance: int) -> bytes:

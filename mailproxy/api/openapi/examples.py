@@ -12,6 +12,7 @@ TENANT = {
     "client_sync_path": "/mail-proxy/sync",
     "client_auth": {"method": "bearer", "token_set": True},
     "rate_limits": {"hourly": 2000, "daily": 20000},
+    "webhook_secret_set": True,
     "report_strict": False,
     "report_format": "item",
     "active": True,

@@ -211,6 +211,29 @@ _TENANTS = {
         given=_OF_TENANT,
         errors=(_TENANT_GONE,),
     ),
+    "POST /tenant/{id}/webhook-secret": Operation(
+        "rotateWebhookSecret",
+        "Sign the calls to a tenant with a new secret",
+        schemas.WebhookSecretStored,
+        {
+            "ok": True,
+            "webhook_secret": "whsec_ and 44 characters, shown this once",
+            "previous_until": 1893459600,
+        },
+        body=wire.WebhookSecretForm,
+        body_required=False,
+        given=_OF_TENANT,
+        sent={"keep_previous": 86400},
+        errors=(_TENANT_GONE,),
+    ),
+    "DELETE /tenant/{id}/webhook-secret": Operation(
+        "endWebhookSecret",
+        "Sign the calls to a tenant no longer",
+        schemas.Done,
+        examples.DONE,
+        given=_OF_TENANT,
+        errors=(_TENANT_GONE,),
+    ),
 }
 _ACCOUNTS = {
     "POST /account": Operation(
