@@ -6,12 +6,22 @@ an asynchronous driver and for a writer thread alike.
 """
 
 from collections.abc import Callable, Generator
+from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 from sql.queries import Row, Step
 
 T = TypeVar("T")
-Work = Generator[tuple[Step, ...], list[list[Row]], T]
+
+
+@dataclass(frozen=True, slots=True)
+class Last:
+    """A unit's last steps: whatever they find, the transaction commits, so the COMMIT may travel with them."""
+
+    steps: tuple[Step, ...]
+
+
+Work = Generator[tuple[Step, ...] | Last, list[list[Row]], T]
 
 
 class Engine(Protocol):
@@ -34,5 +44,5 @@ class Engine(Protocol):
 
 def one(query: str, **params: object) -> Work[list[Row]]:
     """The unit of a single step."""
-    (rows,) = yield (Step(query, params),)
+    (rows,) = yield Last((Step(query, params),))
     return rows

@@ -29,7 +29,7 @@ from mailproxy.records import (
     Taken,
 )
 from sql import rows
-from sql.engine import Engine, Work, one
+from sql.engine import Engine, Last, Work, one
 from sql.queries import Row, Step
 
 # The windows hold if a dot follows the clock they were read by within SLACK; the commit takes some of that.
@@ -106,7 +106,15 @@ class SqlQueue:
     async def settle(
         self, epoch: Epoch, finishes: Sequence[Finish], releases: Sequence[Release] = ()
     ) -> Settled:
-        return await self.engine.write(lambda: _settle(epoch, finishes, releases, self.fallback))
+        settled = await self.engine.write(lambda: _settle(epoch, finishes, releases, self.fallback))
+        missed = [f for f in finishes if f.status is Status.SENT and f.id not in settled]
+        if not missed:
+            return Settled(settled)
+        # A commit of its own: whoever dies in between has all of it in the journal.
+        params = {"ids": [f.id for f in missed], "fallback": self.fallback}
+        step = Step("late_evidence", params, [rows.late(f) for f in missed])
+        (late,) = await self.engine.write(lambda: _alone(step))
+        return Settled(settled, frozenset(MessageId(id_) for (id_,) in late))
 
     async def back_off(
         self, account: AccountPk, *, condition: AccountCondition, reason: str, cause: str, delay: Seconds
@@ -260,12 +268,12 @@ def _claim_within(
         return (yield from _rest(whose, version, budget))
     is_charged = bool(known) and not above_limit
     wanted = {**whose, "limit": limit if above_limit else budget.tokens, "at": at if is_charged else None}
-    (found,) = yield (Step("claim", wanted),)
+    steps = (Step("claim", wanted), Step("next_due", whose))
+    (found, ((wait,),)) = yield steps if is_charged else Last(steps)
     if not found:
-        ((due,),) = yield (Step("next_due", whose),)
-        return Claim(account_version=version, wait=due[0], limited=bool(known))
+        return Claim(account_version=version, wait=wait, limited=bool(known))
     if is_charged:
-        yield (_charge(limits.charges(known, at, len(found))),)
+        yield Last((_charge(limits.charges(known, at, len(found))),))
     messages = sorted((rows.claimed(row) for row in found), key=lambda m: (m.priority, -m.waited, m.id))
     return Claim(tuple(messages), version, limited=bool(known), above_limit=above_limit, fails=fails)
 
@@ -289,7 +297,7 @@ def _charge(charges: Iterable[limits.Charge]) -> Step:
 def _intend(epoch: Epoch, ids: list[MessageId], limited: bool) -> Work[frozenset[MessageId]]:
     wanted: Mapping[str, object] = {"epoch": epoch, "ids": ids, "at": None}
     if not limited:
-        (_, granted) = yield (Step("suspension_shared"), Step("intend", wanted))
+        (_, granted) = yield Last((Step("suspension_shared"), Step("intend", wanted)))
         return frozenset(MessageId(id_) for (id_,) in granted)
     (_, candidates) = yield (Step("suspension_shared"), Step("intend_candidates", wanted))
     accounts = {"accounts": sorted({account for _, account, _, _ in candidates})}
@@ -299,7 +307,7 @@ def _intend(epoch: Epoch, ids: list[MessageId], limited: bool) -> Work[frozenset
     allowed = limits.recharge((_turned(row, known) for row in candidates), used, at)
     (granted,) = yield (Step("intend", {"epoch": epoch, "ids": list(allowed), "at": at}),)
     if moved := limits.total(charge for (id_,) in granted for charge in allowed[id_]):
-        yield (_charge(moved),)
+        yield Last((_charge(moved),))
     return frozenset(MessageId(id_) for (id_,) in granted)
 
 
@@ -311,22 +319,20 @@ def _turned(candidate: Row, known: Sequence[limits.Limit]) -> limits.Turned:
 
 def _settle(
     epoch: Epoch, finishes: Sequence[Finish], releases: Sequence[Release], fallback: bool
-) -> Work[Settled]:
-    """Finishes and releases of one flush; a 2xx for a row no longer ours is late evidence."""
-    steps = list(_settle_steps(epoch, finishes, releases, fallback))
-    answers = (yield tuple(steps)) if steps else []
-    settled = frozenset(
+) -> Work[frozenset[MessageId]]:
+    """Those that were still ours, of the finishes and releases of one flush."""
+    steps = tuple(_settle_steps(epoch, finishes, releases, fallback))
+    answers = (yield Last(steps)) if steps else []
+    return frozenset(
         MessageId(row[0])
         for step, found in zip(steps, answers, strict=True)
         if step.query in {"finish", "release"}
         for row in found
     )
-    missed = [f for f in finishes if f.status is Status.SENT and f.id not in settled]
-    if not missed:
-        return Settled(settled)
-    params = {"ids": [f.id for f in missed], "fallback": fallback}
-    (late,) = yield (Step("late_evidence", params, [rows.late(f) for f in missed]),)
-    return Settled(settled, frozenset(MessageId(id_) for (id_,) in late))
+
+
+def _alone(*steps: Step) -> Work[list[list[Row]]]:
+    return (yield Last(steps))
 
 
 def _settle_steps(

@@ -5,17 +5,18 @@ import json
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 import psycopg
 from psycopg import AsyncConnection, AsyncPipeline, errors, generators
 from psycopg.abc import Buffer
 from psycopg.adapt import Loader
+from psycopg.types.numeric import Int8Dumper
 from psycopg_pool import AsyncConnectionPool
 
 from mailproxy.errors import CommitUnknown, ConfigurationError, StorageUnavailable
 from mailproxy.model import Seconds
-from sql.engine import Work
+from sql.engine import Last, Work
 from sql.queries import Query, Row, Step
 
 T = TypeVar("T")
@@ -26,14 +27,19 @@ POOL_TIMEOUT: Seconds = 5.0
 ATTEMPTS = 4
 LOST_ATTEMPTS = 2
 
-# SET LOCAL only, so that transaction-mode poolers work; a role's synchronous_commit=off must not undo a promise.
+# A role's synchronous_commit=off must not undo a promise. Behind a pooler all is SET LOCAL, for each transaction.
 _SETTINGS = (
-    "SELECT set_config('synchronous_commit', %(commit)s, true), set_config('statement_timeout', %(timeout)s, true), "
-    "set_config('lock_timeout', '2s', true), "
+    "SELECT set_config('synchronous_commit', %(commit)s, %(local)s), "
+    "set_config('statement_timeout', %(timeout)s, %(local)s), set_config('lock_timeout', '2s', %(local)s), "
     # A process that is stopped between two statements must not keep the locks of an account for as long.
-    "set_config('idle_in_transaction_session_timeout', '5s', true)"
+    "set_config('idle_in_transaction_session_timeout', '5s', %(local)s), "
+    # A plan made for any value would guess how many rows an array or a LIMIT means.
+    "set_config('plan_cache_mode', 'force_custom_plan', %(local)s)"
 )
+_TIMEOUT = f"{STATEMENT_TIMEOUT:g}s"
 _READ = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+_NOT_WAITED_FOR = "SET LOCAL synchronous_commit = off"
+PREPARE_AFTER = 3
 
 _AGAIN = (errors.DeadlockDetected, errors.SerializationFailure, errors.LockNotAvailable)
 _OUTAGE = (psycopg.OperationalError, psycopg.InterfaceError, TimeoutError)
@@ -46,8 +52,21 @@ class _Timestamp(Loader):
         raise AssertionError(f"a query returned a bare timestamptz: {bytes(data)!r}")
 
 
-async def _configure(connection: AsyncConnection[Row]) -> None:
+class _Connection(AsyncConnection[Row]):
+    """`direct`: nothing stands between us and our server process, so a session keeps what it was told."""
+
+    direct = False
+
+
+async def _configure(connection: _Connection) -> None:
+    """A pooler answers the start-up with a process id of its own making."""
     connection.adapters.register_loader("timestamptz", _Timestamp)
+    connection.adapters.register_dumper(int, Int8Dumper)  # one statement, one set of types, one preparation
+    found = await (await connection.execute("SELECT pg_backend_pid()")).fetchone()
+    if found == (connection.info.backend_pid,):
+        await connection.execute(_SETTINGS, {"commit": "on", "timeout": _TIMEOUT, "local": False})
+        connection.prepare_threshold = PREPARE_AFTER
+        connection.direct = True
 
 
 @dataclass(slots=True)
@@ -56,6 +75,29 @@ class _Progress:
 
     committing: bool = False
     lost: bool = False
+
+
+class _Unit(Generic[T]):
+    """A unit of work under way: the steps it wants next, or its result."""
+
+    result: T
+
+    def __init__(self, work: Work[T]) -> None:
+        self._work = work
+        self.steps: tuple[Step, ...] = ()
+        self.is_last = False
+        self.is_done = False
+        self.answer(None)
+
+    def answer(self, rows: list[list[Row]] | None) -> None:
+        try:
+            wanted = next(self._work) if rows is None else self._work.send(rows)
+        except StopIteration as stop:
+            self.is_done, self.result = True, stop.value
+            return
+        assert not self.is_last, "a unit went on after its last steps"
+        self.is_last = isinstance(wanted, Last)
+        self.steps = wanted.steps if isinstance(wanted, Last) else wanted
 
 
 class PostgresEngine:
@@ -73,8 +115,9 @@ class PostgresEngine:
         """`patience`: how long to wait for a connection."""
         self._queries = queries
         self._patience = patience
-        self._pool = AsyncConnectionPool(
+        self._pool: AsyncConnectionPool[_Connection] = AsyncConnectionPool(
             url,
+            connection_class=_Connection,
             kwargs={
                 "autocommit": True,
                 "prepare_threshold": None,
@@ -125,7 +168,7 @@ class PostgresEngine:
             progress = _Progress()
             try:
                 async with asyncio.timeout(ANSWER_TIMEOUT), self._pool.connection() as connection:
-                    return await self._transact(connection, begin(), opening, commit, progress)
+                    return await self._transact(connection, _Unit(begin()), opening, commit, progress)
             except _AGAIN as e:
                 if attempt >= ATTEMPTS:
                     raise StorageUnavailable(f"The database is too busy: {e}", retry_after=1.0) from e
@@ -138,37 +181,45 @@ class PostgresEngine:
                 raise _translated(e, progress) from e
 
     async def _transact(
-        self, connection: AsyncConnection[Row], work: Work[T], opening: str, commit: str, progress: _Progress
+        self, connection: _Connection, unit: _Unit[T], opening: str, commit: str, progress: _Progress
     ) -> T:
         try:
+            if opening is _READ and connection.direct and self._is_one_statement(unit):
+                unit.answer([await _rows(await self._step(connection, unit.steps[0]))])
+                return unit.result
             async with connection.pipeline() as pipeline:
-                await connection.execute(opening)
-                await connection.execute(_SETTINGS, {"commit": commit, "timeout": f"{STATEMENT_TIMEOUT:g}s"})
-                result = await self._drive(connection, pipeline, work)
-                progress.committing = True
-                await connection.execute("COMMIT")
+                await _open(connection, opening, commit)
+                while not unit.is_done:
+                    await self._advance(connection, pipeline, unit, progress)
+                if not progress.committing:
+                    progress.committing = True
+                    await connection.execute("COMMIT")
         except BaseException as e:
             progress.lost = connection.closed
+            progress.committing = progress.committing and not _is_definite(e, connection)
             if progress.committing or isinstance(e, errors.ReadOnlySqlTransaction):
                 await connection.close()  # read-only may be how this session began, not how the server is now
             elif not progress.lost:
                 await _roll_back(connection)
             raise
-        return result
+        return unit.result
 
-    async def _drive(self, connection: AsyncConnection[Row], pipeline: AsyncPipeline, work: Work[T]) -> T:
-        try:
-            steps = next(work)
-            while True:
-                cursors = [await self._step(connection, step) for step in steps]
-                # sync() waits for answers only: for ever, when parameters larger than the socket's buffer are unsent.
-                await connection.wait(generators.send(connection.pgconn))
-                await pipeline.sync()
-                steps = work.send([await c.fetchall() if c and c.description else [] for c in cursors])
-        except StopIteration as stop:
-            return stop.value  # type: ignore[no-any-return]
+    def _is_one_statement(self, unit: _Unit[T]) -> bool:
+        return unit.is_last and len(unit.steps) == 1 == len(self._queries[unit.steps[0].query].statements)
 
-    async def _step(self, connection: AsyncConnection[Row], step: Step) -> psycopg.AsyncCursor[Row] | None:
+    async def _advance(
+        self, connection: _Connection, pipeline: AsyncPipeline, unit: _Unit[T], progress: _Progress
+    ) -> None:
+        cursors = [await self._step(connection, step) for step in unit.steps]
+        if unit.is_last:
+            progress.committing = True
+            await connection.execute("COMMIT")
+        # sync() waits for answers only: for ever, when parameters larger than the socket's buffer are unsent.
+        await connection.wait(generators.send(connection.pgconn))
+        await pipeline.sync()
+        unit.answer([await _rows(cursor) for cursor in cursors])
+
+    async def _step(self, connection: _Connection, step: Step) -> psycopg.AsyncCursor[Row] | None:
         cursor = None
         params = dict(step.params)
         if step.rows:
@@ -180,6 +231,23 @@ class PostgresEngine:
     async def _sole(self, statement: str) -> list[Row]:
         async with self._pool.connection() as connection:
             return await (await connection.execute(statement)).fetchall()
+
+
+async def _rows(cursor: psycopg.AsyncCursor[Row] | None) -> list[Row]:
+    return await cursor.fetchall() if cursor and cursor.description else []
+
+
+async def _open(connection: _Connection, opening: str, commit: str) -> None:
+    await connection.execute(opening)
+    if not connection.direct:
+        await connection.execute(_SETTINGS, {"commit": commit, "timeout": _TIMEOUT, "local": True})
+    elif commit == "off" and opening != _READ:
+        await connection.execute(_NOT_WAITED_FOR)
+
+
+def _is_definite(error: BaseException, connection: _Connection) -> bool:
+    """Whether the server itself said that the transaction, or one of the steps before its COMMIT, failed."""
+    return isinstance(error, psycopg.Error) and error.sqlstate is not None and not connection.closed
 
 
 async def _roll_back(connection: AsyncConnection[Row]) -> None:

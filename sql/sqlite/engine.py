@@ -15,7 +15,7 @@ from typing import Any, Protocol, TypeGuard, TypeVar
 
 from mailproxy.errors import ConfigurationError, StorageUnavailable
 from mailproxy.model import Instant, Seconds
-from sql.engine import Work
+from sql.engine import Last, Work
 from sql.queries import Query, Row, Step
 from sql.sqlite.place import make_private, require_local
 from sql.sqlite.turn import Turn
@@ -243,7 +243,8 @@ class _Thread:
         try:
             steps = next(work)
             while True:
-                steps = work.send([self._step(step, now) for step in steps])
+                wanted = steps.steps if isinstance(steps, Last) else steps
+                steps = work.send([self._step(step, now) for step in wanted])
         except StopIteration as stop:
             return stop.value  # type: ignore[no-any-return]
 

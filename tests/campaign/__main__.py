@@ -28,7 +28,7 @@ COLUMNS = ("messages", "kills", "stops", "lost", "hold_twice", "hold_unknown", "
 
 def main(argv: Sequence[str] | None = None) -> int:
     given = _arguments(argv)
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else 160)
     scale = LONG if given.long else CI
     if given.minutes:
         scale = CI * (given.minutes * 60 / CI.seconds / len(given.databases))

@@ -1,4 +1,4 @@
-"""Everything works through a transaction-mode pooler: nothing is prepared, nothing is kept in a session."""
+"""Everything works through a transaction-mode pooler: nothing is prepared there, nothing kept in a session."""
 
 import asyncio
 import logging
@@ -12,9 +12,10 @@ from mailproxy.errors import StorageUnavailable
 from mailproxy.model import AccountCondition, State
 from mailproxy.records import AccountWrite, CallSettled, TenantWrite
 from sql import migrate
+from sql.engine import one
 from sql.open import open_store
 from tests.sql.conftest import World, back, failed, sent, unknown
-from tests.sql.stores import works_again
+from tests.sql.stores import on_postgres, works_again
 from tests.support import pgbouncer
 
 pytestmark = [
@@ -64,6 +65,22 @@ async def test_a_message_makes_its_way(world: World) -> None:
     events = [report.event_id for report in await reports.pending(call.tenant_pk, 10)]
     assert await reports.acknowledge(call.tenant_pk, sender.epoch, events) == 3
     await reports.settle_call(call.tenant_pk, sender.epoch, CallSettled(fails=0, called=True))
+
+
+async def test_nothing_is_prepared_behind_a_pooler(
+    empty_environ: dict[str, str], pooler: pgbouncer.Pooler
+) -> None:
+    assert await preparations(pooler.url) == 0
+    assert await preparations(empty_environ["GMP_DATABASE_URL"]) > 0
+
+
+async def preparations(url: str) -> int:
+    """How many statements a connection holds after one was asked for often."""
+    asked = "SELECT count(*) FROM pg_prepared_statements WHERE NOT from_sql"
+    async with on_postgres(url, connections=1, asked=asked) as store:
+        for _ in range(10):
+            ((count,),) = await store.engine.write(lambda: one("asked"))
+    return int(count)
 
 
 async def test_suspending_recovering_and_resting_work(world: World) -> None:
