@@ -209,6 +209,7 @@ class Settings(BaseModel):
 
     delivery_report_retention_seconds: Wait = 604800.0
     sync_interval: Duration = 300.0
+    report_dead_after: Duration = 86400.0
     client_sync_url: WebAddress | None = None
     client_sync_user: str | None = None
     client_sync_password: SecretStr | None = None

@@ -26,7 +26,8 @@ class ProcessView:
 
 @dataclass(frozen=True, slots=True)
 class Overview:
-    """What /status and /metrics show; `pending` counts messages neither finished nor in doubt."""
+    """What /status and /metrics show; `pending` counts messages neither finished nor in doubt, `switched_off`
+    tenants that are not called any more."""
 
     active: bool
     pending: int
@@ -35,6 +36,8 @@ class Overview:
     accounts: int
     reports_pending: int
     oldest_report_age: Seconds | None
+    reports_dead: int = 0
+    switched_off: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +52,8 @@ class Totals:
 
 @dataclass(frozen=True, slots=True)
 class SyncStanding:
-    """How the calls to a tenant stand at the database's time `now`; `pending` are its events not yet acknowledged."""
+    """How the calls to a tenant stand at the database's time `now`; `pending` are its events not yet acknowledged,
+    `dead` those set aside, `failure` why the last call failed."""
 
     tenant_id: str
     name: str | None
@@ -63,6 +67,8 @@ class SyncStanding:
     switched_off: str | None
     poked: bool
     pending: int
+    dead: int = 0
+    failure: str | None = None
 
     @property
     def is_muted(self) -> bool:

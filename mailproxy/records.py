@@ -195,50 +195,6 @@ class ClientAuth:
 
 
 @dataclass(frozen=True, slots=True)
-class TenantCall:
-    """A tenant to call now; `url` None: the global fallback; `guarded`: only where tenants may point."""
-
-    tenant_pk: TenantPk
-    tenant_id: str
-    url: str | None
-    auth: ClientAuth
-    fails: int
-    report_strict: bool
-    report_format: str
-    guarded: bool = False
-    webhook_secrets: Secrets = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """One event as it is reported (CONTRACT §6)."""
-
-    event_id: int
-    event_type: EventType
-    event_ts: Instant
-    message_id: MessageId
-    client_id: str
-    account_id: str | None
-    priority: Priority
-    batch_code: str | None
-    detail: EventDetail
-
-
-@dataclass(frozen=True, slots=True)
-class CallSettled:
-    """How a call ended. `next_in` None: when the next event or the interval says; `fails` in a row.
-
-    `muted_until` mutes only idle calls; `called` resets the idle interval; `switch_off` stops calling.
-    """
-
-    fails: int
-    called: bool
-    next_in: Seconds | None = None
-    muted_until: Instant | None = None
-    switch_off: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Tenant:
     """A tenant as stored; secrets opened. `client_auth` and `webhook_secrets` never leave through the API."""
 
@@ -258,11 +214,14 @@ class Tenant:
     url_set_by_tenant: bool = False
     created_at: Instant = 0.0
     updated_at: Instant = 0.0
+    switched_off: str | None = None
+    switched_off_at: Instant | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class TenantWrite:
-    """A full write of a tenant (upsert). `client_auth` and `webhook_secrets` None keep what is stored."""
+    """A full write of a tenant (upsert). `client_auth` and `webhook_secrets` None keep what is stored; `switch_on`: it
+    is called again."""
 
     id: str
     name: str | None = None
@@ -279,6 +238,7 @@ class TenantWrite:
     url_set_by_tenant: bool = False
     hourly_limit: int | None = None
     daily_limit: int | None = None
+    switch_on: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,6 @@ from mailproxy.model import (
 from mailproxy.records import (
     AccountView,
     AccountWrite,
-    CallSettled,
     Claim,
     Deleted,
     DueAccounts,
@@ -38,14 +37,13 @@ from mailproxy.records import (
     NewMessage,
     Recovered,
     Release,
-    Report,
     Settled,
     Suspensions,
     Taken,
     Tenant,
-    TenantCall,
     TenantWrite,
 )
+from mailproxy.reports import CallSettled, DeadLetter, Held, Report, Selection, TenantCall
 from mailproxy.tokens import Principal
 
 
@@ -140,8 +138,28 @@ class Reports(Protocol):
     async def settle_call(self, tenant: TenantPk, epoch: Epoch, settled: CallSettled) -> None:
         """End the lease of `claim_tenants`."""
 
-    async def poke(self, tenant: TenantPk | None) -> None:
-        """run-now: call the tenant (or every one) at once, muted or not."""
+    async def poke(self, tenant: TenantPk | None, *, held: bool = True) -> None:
+        """run-now: call the tenant (or every one) at once, muted or not; `held`: also with what waits by itself."""
+
+
+class DeadLetters(Protocol):
+    async def hold(self, tenant: TenantPk, epoch: Epoch, held: Sequence[Held]) -> None:
+        """Let these reports wait by themselves; only the reporter that has the tenant leased may say so."""
+
+    async def set_aside(self, dead_after: Seconds, *, limit: int) -> dict[str, int]:
+        """Make dead letters of what has failed for `dead_after` seconds; how many by tenant id. At most `limit` of
+        either kind (of a tenant that cannot be reached, refused by themselves), so call again."""
+
+    async def listed(
+        self, tenant: TenantPk | None, selection: Selection, *, after: int, limit: int
+    ) -> list[DeadLetter]:
+        """`after` is the event id of the last letter of the previous page."""
+
+    async def replay(self, tenant: TenantPk | None, selection: Selection) -> int:
+        """Report them again, now; how many they were."""
+
+    async def discard(self, tenant: TenantPk | None, selection: Selection) -> int:
+        """Give up reporting them; how many they were."""
 
 
 class Directory(Protocol):
@@ -276,6 +294,8 @@ class Store(Protocol):
     def queue(self) -> Queue: ...
     @property
     def reports(self) -> Reports: ...
+    @property
+    def dead_letters(self) -> DeadLetters: ...
     @property
     def directory(self) -> Directory: ...
     @property

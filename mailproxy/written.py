@@ -21,6 +21,7 @@ def tenant(stored: Tenant) -> TenantWrite:
         url_set_by_tenant=stored.url_set_by_tenant,
         hourly_limit=limits.get("hourly"),
         daily_limit=limits.get("daily"),
+        switch_on=False,
     )
 
 

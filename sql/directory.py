@@ -38,7 +38,7 @@ class SqlDirectory(SqlMessages):
         pk = TenantPk(stored[0])
         wanted = limits.standard(limits.TENANT, pk, {"hour": tenant.hourly_limit, "day": tenant.daily_limit})
         yield (
-            Step("tenant_sync_ready", {"tenant": pk}),
+            Step("tenant_sync_ready", {"tenant": pk, "switch_on": tenant.switch_on}),
             Step("lift_rests", {"tenant": pk}),
             *_limits(limits.TENANT, pk, wanted),
         )

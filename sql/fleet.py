@@ -75,6 +75,8 @@ def _overview(tenant: TenantPk | None) -> Work[Overview]:
         accounts=accounts,
         reports_pending=reports[0][0],
         oldest_report_age=reports[0][1],
+        reports_dead=reports[0][2],
+        switched_off=reports[0][3],
     )
 
 

@@ -7,6 +7,7 @@ from mailproxy.store import Wakeups
 from mailproxy.vault import Vault, VaultError
 from sql import migrate, queries
 from sql.administration import SqlAdministration
+from sql.dead_letters import SqlDeadLetters
 from sql.directory import SqlDirectory
 from sql.engine import Engine
 from sql.fleet import SqlFleet
@@ -56,6 +57,7 @@ def assemble(engine: Engine, wakeups: Wakeups, vault: Vault, *, fallback: bool) 
         engine=engine,
         queue=SqlQueue(engine, fallback),
         reports=SqlReports(engine, vault),
+        dead_letters=SqlDeadLetters(engine),
         directory=SqlDirectory(engine, fallback, vault),
         fleet=SqlFleet(engine),
         administration=SqlAdministration(engine, vault),

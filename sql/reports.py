@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 from mailproxy.figures import SyncStanding
 from mailproxy.model import Epoch, EventDetail, EventType, MessageId, Priority, Seconds, TenantPk
-from mailproxy.records import CallSettled, Report, TenantCall
+from mailproxy.reports import CallSettled, Report, TenantCall
 from mailproxy.vault import Vault
 from sql import rows
-from sql.engine import Engine, one
-from sql.queries import Row
+from sql.engine import Engine, Work, one
+from sql.queries import Row, Step
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class SqlReports:
         return [self._call(row) for row in found]
 
     def _call(self, row: Row) -> TenantCall:
-        pk, tenant_id, base, path, auth, fails, strict, form, webhooks, by_tenant = row
+        pk, tenant_id, base, path, auth, fails, gone, strict, form, webhooks, by_tenant = row
         return TenantCall(
             tenant_pk=TenantPk(pk),
             tenant_id=tenant_id,
@@ -39,6 +39,7 @@ class SqlReports:
             report_format=form,
             guarded=bool(by_tenant) and base is not None,
             webhook_secrets=rows.webhook_secrets(self.vault, tenant_id, webhooks),
+            gone=gone,
         )
 
     async def renew_calls(self, epoch: Epoch, tenants: Sequence[TenantPk], ttl: Seconds) -> None:
@@ -86,6 +87,8 @@ class SqlReports:
                 tenant=tenant,
                 epoch=epoch,
                 fails=settled.fails,
+                gone=settled.gone,
+                failure=settled.failure,
                 next_in=settled.next_in,
                 called=settled.called,
                 muted_until=settled.muted_until,
@@ -93,12 +96,19 @@ class SqlReports:
             )
         )
 
-    async def poke(self, tenant: TenantPk | None) -> None:
-        await self.engine.write(lambda: one("poke", tenant=tenant))
+    async def poke(self, tenant: TenantPk | None, *, held: bool = True) -> None:
+        await self.engine.write(lambda: _poke(tenant, held))
+
+
+def _poke(tenant: TenantPk | None, held: bool) -> Work[None]:
+    if held:
+        yield (Step("retry_held_reports", {"tenant": tenant}),)
+    yield (Step("poke", {"tenant": tenant}),)
 
 
 def standing(row: Row) -> SyncStanding:
-    tenant_id, name, active, url, now, called, muted, next_try, fails, off, poked, pending = row
+    tenant_id, name, active, url, now, called, muted, next_try, fails = row[:9]
+    failure, off, poked, pending, dead = row[9:]
     return SyncStanding(
         tenant_id=tenant_id,
         name=name,
@@ -109,14 +119,16 @@ def standing(row: Row) -> SyncStanding:
         muted_until=muted,
         next_try_at=next_try,
         fails=fails,
+        failure=failure,
         switched_off=off,
         poked=bool(poked),
         pending=pending,
+        dead=dead,
     )
 
 
 def _report(row: Row) -> Report:
-    event_id, kind, at, message_id, client_id, account_id, priority, batch_code, detail = row
+    event_id, kind, at, message_id, client_id, account_id, priority, batch_code, detail, tries = row
     return Report(
         event_id=event_id,
         event_type=EventType(kind),
@@ -127,4 +139,5 @@ def _report(row: Row) -> Report:
         priority=Priority(priority),
         batch_code=batch_code,
         detail=EventDetail.from_json(detail),
+        tries=tries,
     )

@@ -197,7 +197,7 @@ def sync_url(base: str | None, path: str | None) -> str | None:
 
 def tenant(vault: Vault, row: Row) -> Tenant:
     pk, id_, name, auth, base, sync, attach, limits_, large, strict, form, active = row[:12]
-    webhooks, by_tenant, created, updated = row[12:]
+    webhooks, by_tenant, created, updated, switched_off, switched_off_at = row[12:]
     return Tenant(
         pk=TenantPk(pk),
         id=id_,
@@ -215,6 +215,8 @@ def tenant(vault: Vault, row: Row) -> Tenant:
         url_set_by_tenant=bool(by_tenant),
         created_at=created,
         updated_at=updated,
+        switched_off=switched_off,
+        switched_off_at=switched_off_at,
     )
 
 

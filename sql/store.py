@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from mailproxy.store import Wakeups
 from sql.administration import SqlAdministration
+from sql.dead_letters import SqlDeadLetters
 from sql.directory import SqlDirectory
 from sql.engine import Engine
 from sql.fleet import SqlFleet
@@ -17,6 +18,7 @@ class SqlStore:
     engine: Engine
     queue: SqlQueue
     reports: SqlReports
+    dead_letters: SqlDeadLetters
     directory: SqlDirectory
     fleet: SqlFleet
     administration: SqlAdministration

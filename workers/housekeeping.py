@@ -3,12 +3,15 @@
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from mailproxy import log
 from mailproxy.config import Settings
 from mailproxy.model import Seconds
 from mailproxy.store import Store
 
 CHUNK = 1000
 MOST_CHUNKS = 200
+
+_log = log.get(__name__)
 
 Chore = Callable[[Store, Settings], Awaitable[int]]
 
@@ -31,6 +34,18 @@ async def clean_up(store: Store, settings: Settings) -> int:
     """What is finished, reported and older than the retention goes away."""
     older_than = settings.delivery_report_retention_seconds
     return await _in_chunks(lambda: store.directory.cleanup(None, older_than, limit=CHUNK))
+
+
+async def set_aside(store: Store, settings: Settings) -> int:
+    """Reports that failed for too long become dead letters."""
+
+    async def chunk() -> int:
+        found = await store.dead_letters.set_aside(settings.report_dead_after, limit=CHUNK)
+        for tenant_id, count in found.items():
+            _log.warning("reports_set_aside", tenant=tenant_id, count=count)
+        return sum(found.values())
+
+    return await _in_chunks(chunk)
 
 
 async def forget_dead(store: Store, settings: Settings) -> int:
@@ -56,5 +71,6 @@ async def _in_chunks(chunk: Callable[[], Awaitable[int]]) -> int:
 SCHEDULE = (
     Scheduled("expire", 10, expire),
     Scheduled("forget_dead", 30, forget_dead),
+    Scheduled("set_aside", 30, set_aside),
     Scheduled("clean_up", 60, clean_up),
 )

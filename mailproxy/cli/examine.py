@@ -13,7 +13,8 @@ from mailproxy.errors import MailproxyError
 from mailproxy.intake import data_directory, free_octets
 from mailproxy.model import Account, Instant, Seconds
 from mailproxy.outcome import AccountTrouble, Trouble
-from mailproxy.records import AccountView, Tenant, TenantCall
+from mailproxy.records import AccountView, Tenant
+from mailproxy.reports import TenantCall
 from mailproxy.store import Store
 from sql import migrate
 from sql.open import open_store

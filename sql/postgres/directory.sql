@@ -20,7 +20,9 @@ ON CONFLICT (id) DO UPDATE SET name = excluded.name, client_auth = coalesce(excl
 RETURNING pk;
 
 -- name: tenant_sync_ready
-INSERT INTO tenant_sync (tenant_pk) VALUES (%(tenant)s) ON CONFLICT (tenant_pk) DO UPDATE SET switched_off = NULL;
+INSERT INTO tenant_sync (tenant_pk) VALUES (%(tenant)s) ON CONFLICT (tenant_pk) DO UPDATE
+SET switched_off = NULL, switched_off_at = NULL, gone = 0, fails = 0, failure = NULL, failing_since = NULL, next_try_at = NULL
+WHERE %(switch_on)s;
 
 -- name: drop_limits
 DELETE FROM rate_limit WHERE kind = %(kind)s AND scope = %(scope)s AND win <> ALL(%(kept)s::text[]);
@@ -38,14 +40,16 @@ ON CONFLICT (kind, scope, win) DO UPDATE SET slot_s = excluded.slot_s, slots = e
 -- name: tenant
 SELECT pk, id, name, client_auth, client_base_url, client_sync_path, client_attachment_path, rate_limits,
        large_file_config, report_strict, report_format, active, webhook_secrets, url_set_by_tenant,
-       extract(epoch FROM created_at)::float8, extract(epoch FROM updated_at)::float8
-FROM tenant WHERE id = %(id)s;
+       extract(epoch FROM created_at)::float8, extract(epoch FROM updated_at)::float8,
+       s.switched_off, extract(epoch FROM s.switched_off_at)::float8
+FROM tenant LEFT JOIN tenant_sync s ON s.tenant_pk = pk WHERE id = %(id)s;
 
 -- name: tenants
 SELECT pk, id, name, client_auth, client_base_url, client_sync_path, client_attachment_path, rate_limits,
        large_file_config, report_strict, report_format, active, webhook_secrets, url_set_by_tenant,
-       extract(epoch FROM created_at)::float8, extract(epoch FROM updated_at)::float8
-FROM tenant WHERE id > coalesce(%(after)s::text, '') AND (active OR NOT %(active_only)s) ORDER BY id LIMIT %(limit)s;
+       extract(epoch FROM created_at)::float8, extract(epoch FROM updated_at)::float8,
+       s.switched_off, extract(epoch FROM s.switched_off_at)::float8
+FROM tenant LEFT JOIN tenant_sync s ON s.tenant_pk = pk WHERE id > coalesce(%(after)s::text, '') AND (active OR NOT %(active_only)s) ORDER BY id LIMIT %(limit)s;
 
 -- name: delete_tenant
 SELECT pg_advisory_xact_lock(7236835, (a.pk %% 2147483647)::int) FROM account a JOIN tenant t ON t.pk = a.tenant_pk
@@ -58,6 +62,7 @@ k AS (DELETE FROM q WHERE id IN (SELECT id FROM m)),
 r AS (DELETE FROM recipient_state WHERE message_id IN (SELECT id FROM m)),
 e AS (DELETE FROM event WHERE message_id IN (SELECT id FROM m)),
 o AS (DELETE FROM outbox WHERE tenant_pk IN (SELECT pk FROM t)),
+v AS (DELETE FROM undelivered WHERE message_id IN (SELECT id FROM m)),
 s AS (DELETE FROM suspension WHERE tenant_pk IN (SELECT pk FROM t)),
 l AS (DELETE FROM account_lease WHERE account_pk IN (SELECT pk FROM account WHERE tenant_pk IN (SELECT pk FROM t))),
 w AS (DELETE FROM rate_limit WHERE (kind = 0 AND scope IN (SELECT pk FROM t))
@@ -137,6 +142,7 @@ b AS (DELETE FROM body WHERE message_id IN (SELECT id FROM m)),
 r AS (DELETE FROM recipient_state WHERE message_id IN (SELECT id FROM m)),
 e AS (DELETE FROM event WHERE message_id IN (SELECT id FROM m)),
 o AS (DELETE FROM outbox WHERE message_id IN (SELECT id FROM m)),
+v AS (DELETE FROM undelivered WHERE message_id IN (SELECT id FROM m)),
 l AS (DELETE FROM account_lease WHERE account_pk IN (SELECT pk FROM a)),
 w AS (DELETE FROM rate_limit WHERE kind = 1 AND scope IN (SELECT pk FROM a)),
 u AS (DELETE FROM rate_slot WHERE kind = 1 AND scope IN (SELECT pk FROM a))
@@ -210,11 +216,13 @@ SELECT min(id), count(*) FROM (
 
 -- name: events
 SELECT e.id, e.kind, extract(epoch FROM e.at)::float8, e.detail, NOT EXISTS (SELECT FROM outbox o WHERE o.event_id = e.id)
+       AND NOT EXISTS (SELECT FROM undelivered u WHERE u.event_id = e.id)
 FROM message m JOIN event e ON e.message_id = m.id
 WHERE m.tenant_pk = %(tenant)s AND m.client_id = %(client_id)s ORDER BY e.id;
 
 -- name: history
 SELECT e.message_id, e.id, e.kind, extract(epoch FROM e.at)::float8, e.detail, NOT EXISTS (SELECT FROM outbox o WHERE o.event_id = e.id)
+       AND NOT EXISTS (SELECT FROM undelivered u WHERE u.event_id = e.id)
 FROM event e WHERE e.message_id = ANY(%(ids)s) ORDER BY e.id;
 
 -- name: message_known
@@ -237,7 +245,8 @@ m AS (
 b AS (DELETE FROM body WHERE message_id IN (SELECT id FROM m)),
 r AS (DELETE FROM recipient_state WHERE message_id IN (SELECT id FROM m)),
 e AS (DELETE FROM event WHERE message_id IN (SELECT id FROM m)),
-o AS (DELETE FROM outbox WHERE message_id IN (SELECT id FROM m))
+o AS (DELETE FROM outbox WHERE message_id IN (SELECT id FROM m)),
+v AS (DELETE FROM undelivered WHERE message_id IN (SELECT id FROM m))
 SELECT gone.client_id, m.id IS NOT NULL FROM gone LEFT JOIN m USING (id);
 
 -- name: cancel
@@ -305,7 +314,8 @@ WITH old AS (
 gone AS (
     SELECT m.id FROM message m JOIN old USING (id)
     WHERE m.status NOT IN (0, 3) AND greatest(m.done_at, m.reported_at) < now() - make_interval(secs => %(older_than)s)
-      AND NOT EXISTS (SELECT FROM outbox o WHERE o.message_id = m.id) FOR UPDATE OF m SKIP LOCKED),
+      AND NOT EXISTS (SELECT FROM outbox o WHERE o.message_id = m.id)
+      AND NOT EXISTS (SELECT FROM undelivered u WHERE u.message_id = m.id) FOR UPDATE OF m SKIP LOCKED),
 b AS (DELETE FROM body WHERE message_id = ANY(ARRAY(SELECT id FROM gone))),
 r AS (DELETE FROM recipient_state WHERE message_id = ANY(ARRAY(SELECT id FROM gone))),
 e AS (DELETE FROM event WHERE message_id = ANY(ARRAY(SELECT id FROM gone))),

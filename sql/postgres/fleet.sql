@@ -46,7 +46,10 @@ SELECT count(*), extract(epoch FROM now() - min(due_at) FILTER (WHERE due_at <= 
 WHERE account_pk IN (SELECT pk FROM account WHERE tenant_pk = %(tenant)s);
 
 -- name: overview_reports
-SELECT count(*), extract(epoch FROM now() - (SELECT at FROM event WHERE id = min(event_id)))::float8 FROM outbox;
+WITH w AS (SELECT event_id FROM outbox UNION ALL SELECT event_id FROM undelivered WHERE next_try_at IS NOT NULL)
+SELECT count(*), extract(epoch FROM now() - (SELECT at FROM event WHERE id = min(w.event_id)))::float8,
+       (SELECT count(*) FROM undelivered WHERE next_try_at IS NULL),
+       (SELECT count(*) FROM tenant_sync WHERE switched_off IS NOT NULL) FROM w;
 
 -- name: depths
 SELECT t.id, a.id, d.priority, d.depth, greatest(d.age, 0)

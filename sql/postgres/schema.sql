@@ -234,9 +234,29 @@ CREATE TABLE tenant_sync (
     muted_until timestamp with time zone,
     poked_at timestamp with time zone,
     switched_off text,
+    failing_since timestamp with time zone,
+    failure text,
+    gone integer NOT NULL DEFAULT 0,
+    switched_off_at timestamp with time zone,
     CONSTRAINT tenant_sync_pkey PRIMARY KEY (tenant_pk),
     CONSTRAINT tenant_sync_tenant_pk_fkey FOREIGN KEY (tenant_pk) REFERENCES tenant(pk) ON DELETE CASCADE
 ) WITH (fillfactor=50);
+
+CREATE TABLE undelivered (
+    event_id bigint NOT NULL,
+    tenant_pk bigint NOT NULL,
+    message_id bigint NOT NULL,
+    tries integer NOT NULL DEFAULT 0,
+    cause text NOT NULL,
+    since timestamp with time zone NOT NULL,
+    next_try_at timestamp with time zone,
+    dead_at timestamp with time zone,
+    CONSTRAINT undelivered_pkey PRIMARY KEY (event_id),
+    CONSTRAINT undelivered_check CHECK (((next_try_at IS NULL) = (dead_at IS NOT NULL)))
+);
+CREATE INDEX undelivered_due ON public.undelivered USING btree (tenant_pk, next_try_at, event_id) WHERE (next_try_at IS NOT NULL);
+CREATE INDEX undelivered_dead ON public.undelivered USING btree (tenant_pk, event_id) WHERE (next_try_at IS NULL);
+CREATE INDEX undelivered_message ON public.undelivered USING btree (message_id);
 
 CREATE TABLE command_log (
     id bigint NOT NULL GENERATED ALWAYS AS IDENTITY,

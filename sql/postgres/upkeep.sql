@@ -27,6 +27,9 @@ WHERE tenant_pk IN (0, %(tenant)s) AND batch_code IN ('', %(batch_code)s) ORDER 
 
 -- name: sync_standing
 SELECT t.id, t.name, t.active, t.client_base_url, extract(epoch FROM now())::float8, extract(epoch FROM s.last_call_at)::float8,
-       extract(epoch FROM s.muted_until)::float8, extract(epoch FROM s.next_try_at)::float8, coalesce(s.fails, 0), s.switched_off,
-       s.poked_at IS NOT NULL, (SELECT count(*) FROM outbox o WHERE o.tenant_pk = t.pk)
+       extract(epoch FROM s.muted_until)::float8, extract(epoch FROM s.next_try_at)::float8, coalesce(s.fails, 0), s.failure,
+       s.switched_off, s.poked_at IS NOT NULL,
+       (SELECT count(*) FROM outbox o WHERE o.tenant_pk = t.pk)
+       + (SELECT count(*) FROM undelivered u WHERE u.tenant_pk = t.pk AND u.next_try_at IS NOT NULL),
+       (SELECT count(*) FROM undelivered u WHERE u.tenant_pk = t.pk AND u.next_try_at IS NULL)
 FROM tenant t LEFT JOIN tenant_sync s ON s.tenant_pk = t.pk WHERE t.pk = %(tenant)s;

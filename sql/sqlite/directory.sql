@@ -20,7 +20,9 @@ ON CONFLICT (id) DO UPDATE SET name = excluded.name, client_auth = coalesce(excl
 RETURNING pk;
 
 -- name: tenant_sync_ready
-INSERT INTO tenant_sync (tenant_pk) VALUES (:tenant) ON CONFLICT (tenant_pk) DO UPDATE SET switched_off = NULL;
+INSERT INTO tenant_sync (tenant_pk) VALUES (:tenant) ON CONFLICT (tenant_pk) DO UPDATE
+SET switched_off = NULL, switched_off_at = NULL, gone = 0, fails = 0, failure = NULL, failing_since = NULL, next_try_at = NULL
+WHERE :switch_on;
 
 -- name: drop_limits
 DELETE FROM rate_limit WHERE kind = :kind AND scope = :scope AND win NOT IN (SELECT value FROM json_each(:kept));
@@ -36,14 +38,14 @@ ON CONFLICT (kind, scope, win) DO UPDATE SET slot_s = excluded.slot_s, slots = e
 -- name: tenant
 SELECT pk, id, name, client_auth, client_base_url, client_sync_path, client_attachment_path, rate_limits,
        large_file_config, report_strict, report_format, active, webhook_secrets, url_set_by_tenant,
-       created_at, updated_at
-FROM tenant WHERE id = :id;
+       created_at, updated_at, s.switched_off, s.switched_off_at
+FROM tenant LEFT JOIN tenant_sync s ON s.tenant_pk = pk WHERE id = :id;
 
 -- name: tenants
 SELECT pk, id, name, client_auth, client_base_url, client_sync_path, client_attachment_path, rate_limits,
        large_file_config, report_strict, report_format, active, webhook_secrets, url_set_by_tenant,
-       created_at, updated_at
-FROM tenant WHERE id > coalesce(:after, '') AND (active OR NOT :active_only) ORDER BY id LIMIT :limit;
+       created_at, updated_at, s.switched_off, s.switched_off_at
+FROM tenant LEFT JOIN tenant_sync s ON s.tenant_pk = pk WHERE id > coalesce(:after, '') AND (active OR NOT :active_only) ORDER BY id LIMIT :limit;
 
 -- name: delete_tenant
 DELETE FROM body WHERE message_id IN (SELECT id FROM message WHERE tenant_pk = (SELECT pk FROM tenant WHERE id = :id));
@@ -51,6 +53,7 @@ DELETE FROM q WHERE id IN (SELECT id FROM message WHERE tenant_pk = (SELECT pk F
 DELETE FROM recipient_state WHERE message_id IN (SELECT id FROM message WHERE tenant_pk = (SELECT pk FROM tenant WHERE id = :id));
 DELETE FROM event WHERE message_id IN (SELECT id FROM message WHERE tenant_pk = (SELECT pk FROM tenant WHERE id = :id));
 DELETE FROM outbox WHERE tenant_pk = (SELECT pk FROM tenant WHERE id = :id);
+DELETE FROM undelivered WHERE tenant_pk = (SELECT pk FROM tenant WHERE id = :id);
 DELETE FROM message WHERE tenant_pk = (SELECT pk FROM tenant WHERE id = :id);
 DELETE FROM suspension WHERE tenant_pk = (SELECT pk FROM tenant WHERE id = :id);
 DELETE FROM account_lease WHERE account_pk IN (SELECT pk FROM account WHERE tenant_pk = (SELECT pk FROM tenant WHERE id = :id));
@@ -122,6 +125,7 @@ DELETE FROM body WHERE message_id IN (SELECT id FROM message WHERE tenant_pk = :
 DELETE FROM recipient_state WHERE message_id IN (SELECT id FROM message WHERE tenant_pk = :tenant AND account_pk = (SELECT pk FROM account WHERE tenant_pk = :tenant AND id = :id));
 DELETE FROM event WHERE message_id IN (SELECT id FROM message WHERE tenant_pk = :tenant AND account_pk = (SELECT pk FROM account WHERE tenant_pk = :tenant AND id = :id));
 DELETE FROM outbox WHERE message_id IN (SELECT id FROM message WHERE tenant_pk = :tenant AND account_pk = (SELECT pk FROM account WHERE tenant_pk = :tenant AND id = :id));
+DELETE FROM undelivered WHERE message_id IN (SELECT id FROM message WHERE tenant_pk = :tenant AND account_pk = (SELECT pk FROM account WHERE tenant_pk = :tenant AND id = :id));
 DELETE FROM message WHERE tenant_pk = :tenant AND account_pk = (SELECT pk FROM account WHERE tenant_pk = :tenant AND id = :id);
 DELETE FROM account_lease WHERE account_pk = (SELECT pk FROM account WHERE tenant_pk = :tenant AND id = :id);
 DELETE FROM rate_limit WHERE kind = 1 AND scope = (SELECT pk FROM account WHERE tenant_pk = :tenant AND id = :id);
@@ -191,11 +195,13 @@ SELECT min(id), count(*) FROM (
 
 -- name: events
 SELECT e.id, e.kind, e.at, e.detail, NOT EXISTS (SELECT 1 FROM outbox o WHERE o.event_id = e.id)
+       AND NOT EXISTS (SELECT 1 FROM undelivered u WHERE u.event_id = e.id)
 FROM message m JOIN event e ON e.message_id = m.id
 WHERE m.tenant_pk = :tenant AND m.client_id = :client_id ORDER BY e.id;
 
 -- name: history
 SELECT e.message_id, e.id, e.kind, e.at, e.detail, NOT EXISTS (SELECT 1 FROM outbox o WHERE o.event_id = e.id)
+       AND NOT EXISTS (SELECT 1 FROM undelivered u WHERE u.event_id = e.id)
 FROM event e WHERE e.message_id IN (SELECT value FROM json_each(:ids)) ORDER BY e.id;
 
 -- name: message_known
@@ -213,6 +219,7 @@ DELETE FROM body WHERE message_id IN (SELECT id FROM gone WHERE removed);
 DELETE FROM recipient_state WHERE message_id IN (SELECT id FROM gone WHERE removed);
 DELETE FROM event WHERE message_id IN (SELECT id FROM gone WHERE removed);
 DELETE FROM outbox WHERE message_id IN (SELECT id FROM gone WHERE removed);
+DELETE FROM undelivered WHERE message_id IN (SELECT id FROM gone WHERE removed);
 DELETE FROM message WHERE id IN (SELECT id FROM gone WHERE removed);
 SELECT client_id, removed FROM gone;
 
@@ -255,6 +262,7 @@ CREATE TEMP TABLE IF NOT EXISTS old (id INTEGER PRIMARY KEY, gone INTEGER);
 DELETE FROM old;
 INSERT INTO old SELECT m.id, m.status NOT IN (0, 3) AND max(m.done_at, coalesce(m.reported_at, 0)) < :now - :older_than
     AND NOT EXISTS (SELECT 1 FROM outbox o WHERE o.message_id = m.id)
+    AND NOT EXISTS (SELECT 1 FROM undelivered u WHERE u.message_id = m.id)
 FROM message m WHERE m.id > :after AND (:tenant IS NULL OR m.tenant_pk = :tenant) AND m.created_at < :now - :older_than
 ORDER BY m.id LIMIT :limit;
 DELETE FROM body WHERE message_id IN (SELECT id FROM old WHERE gone);

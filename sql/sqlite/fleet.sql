@@ -46,7 +46,10 @@ SELECT count(*), :now - min(due_at) FILTER (WHERE due_at <= :now AND NOT held) F
 WHERE account_pk IN (SELECT pk FROM account WHERE tenant_pk = :tenant);
 
 -- name: overview_reports
-SELECT count(*), :now - (SELECT at FROM event WHERE id = (SELECT min(event_id) FROM outbox)) FROM outbox;
+WITH w AS (SELECT event_id FROM outbox UNION ALL SELECT event_id FROM undelivered WHERE next_try_at IS NOT NULL)
+SELECT count(*), :now - (SELECT at FROM event WHERE id = (SELECT min(event_id) FROM w)),
+       (SELECT count(*) FROM undelivered WHERE next_try_at IS NULL),
+       (SELECT count(*) FROM tenant_sync WHERE switched_off IS NOT NULL) FROM w;
 
 -- name: depths
 SELECT t.id, a.id, d.priority, d.depth, max(d.age, 0)

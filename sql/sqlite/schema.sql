@@ -204,7 +204,25 @@ CREATE TABLE tenant_sync (
     muted_until REAL,
     poked_at    REAL,
     switched_off TEXT
+, failing_since REAL, failure TEXT, gone INTEGER NOT NULL DEFAULT 0, switched_off_at REAL) STRICT;
+
+CREATE TABLE undelivered (
+    event_id    INTEGER PRIMARY KEY,
+    tenant_pk   INTEGER NOT NULL,
+    message_id  INTEGER NOT NULL,
+    tries       INTEGER NOT NULL DEFAULT 0,           -- how often this event was refused
+    cause       TEXT NOT NULL,
+    since       REAL NOT NULL,                        -- when it first failed, or was replayed
+    next_try_at REAL,
+    dead_at     REAL,
+    CHECK ((next_try_at IS NULL) = (dead_at IS NOT NULL))
 ) STRICT;
+
+CREATE INDEX undelivered_due ON undelivered (tenant_pk, next_try_at, event_id) WHERE next_try_at IS NOT NULL;
+
+CREATE INDEX undelivered_dead ON undelivered (tenant_pk, event_id) WHERE next_try_at IS NULL;
+
+CREATE INDEX undelivered_message ON undelivered (message_id);
 
 CREATE TABLE command_log (
     id         INTEGER PRIMARY KEY AUTOINCREMENT,

@@ -26,6 +26,8 @@ WHERE tenant_pk IN (0, :tenant) AND batch_code IN ('', :batch_code) ORDER BY ten
 
 -- name: sync_standing
 SELECT t.id, t.name, t.active, t.client_base_url, :now, s.last_call_at, s.muted_until, s.next_try_at,
-       coalesce(s.fails, 0), s.switched_off, s.poked_at IS NOT NULL,
+       coalesce(s.fails, 0), s.failure, s.switched_off, s.poked_at IS NOT NULL,
        (SELECT count(*) FROM outbox o WHERE o.tenant_pk = t.pk)
+       + (SELECT count(*) FROM undelivered u WHERE u.tenant_pk = t.pk AND u.next_try_at IS NOT NULL),
+       (SELECT count(*) FROM undelivered u WHERE u.tenant_pk = t.pk AND u.next_try_at IS NULL)
 FROM tenant t LEFT JOIN tenant_sync s ON s.tenant_pk = t.pk WHERE t.pk = :tenant;

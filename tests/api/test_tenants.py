@@ -9,7 +9,7 @@ import pytest
 
 from mailproxy import tokens
 from mailproxy.figures import SyncStanding
-from mailproxy.records import CallSettled
+from mailproxy.reports import CallSettled
 from mailproxy.store import Store
 from tests.api.conftest import Api, message
 

@@ -15,7 +15,8 @@ from procrastinate.schema import SchemaManager
 
 from mailproxy.config import Settings
 from mailproxy.model import EventType, Priority, TenantPk
-from mailproxy.records import AccountWrite, CallSettled, NewMessage, TenantWrite
+from mailproxy.records import AccountWrite, NewMessage, TenantWrite
+from mailproxy.reports import CallSettled
 from mailproxy.store import Store
 from tests.reporter.conftest import until
 from workers.frame import Life

@@ -11,6 +11,7 @@ from uuid import uuid4
 
 import pytest
 
+from mailproxy.figures import SyncStanding
 from mailproxy.model import Priority, TenantPk
 from mailproxy.records import NewMessage, TenantWrite
 from mailproxy.store import Store
@@ -26,7 +27,7 @@ TERMS = Terms(
     turn=2.0,
     patience=0.2,
     slowest=0.1,
-    pace=Pace(first=0.2, longest=0.4, floor=0.3),
+    pace=Pace(first=0.2, longest=0.4, longest_alone=0.4, floor=0.3),
 )
 
 
@@ -59,8 +60,12 @@ class Customer:
     async def waiting(self) -> list[str]:
         return [r.client_id for r in await self.store.reports.pending(self.pk, 5000)]
 
+    async def standing(self) -> SyncStanding:
+        found = await self.store.reports.standings(after=None, limit=500)
+        return next(one for one in found if one.tenant_id == self.id)
+
     async def is_told_everything(self) -> bool:
-        return not await self.waiting()
+        return (await self.standing()).pending == 0
 
     def told(self) -> list[str]:
         return [str(item["id"]) for item in self.endpoint.items()]

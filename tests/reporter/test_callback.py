@@ -18,7 +18,8 @@ from mailproxy.model import (
     TenantPk,
     message_of,
 )
-from mailproxy.records import ClientAuth, Report, TenantCall
+from mailproxy.records import ClientAuth
+from mailproxy.reports import Report, TenantCall
 from tests.support.tenant import Endpoint, Manners
 from workers.reporter.callback import MOST_READ, Caller, item
 

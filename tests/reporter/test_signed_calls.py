@@ -11,7 +11,8 @@ from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
 from mailproxy import webhooks
 from mailproxy.model import EventDetail, EventType, MessageId, Priority, TenantPk
-from mailproxy.records import ClientAuth, Report, TenantCall
+from mailproxy.records import ClientAuth
+from mailproxy.reports import Report, TenantCall
 from mailproxy.signing import SigningSecret
 from tests.reporter.conftest import SignUp, reporting, until
 from tests.support.tenant import Endpoint, Manners

@@ -3,7 +3,8 @@
 from typing import Any
 
 from mailproxy.model import EventType, MessageId, State
-from mailproxy.records import CallSettled, Deleted, MessageFilter, MessageView
+from mailproxy.records import Deleted, MessageFilter, MessageView
+from mailproxy.reports import CallSettled
 from tests.sql.conftest import Sql, World, failed, sent, unknown
 
 

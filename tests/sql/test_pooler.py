@@ -10,7 +10,8 @@ from mailproxy import config
 from mailproxy.config import Settings
 from mailproxy.errors import StorageUnavailable
 from mailproxy.model import AccountCondition, State
-from mailproxy.records import AccountWrite, CallSettled, TenantWrite
+from mailproxy.records import AccountWrite, TenantWrite
+from mailproxy.reports import CallSettled
 from sql import migrate
 from sql.engine import one
 from sql.open import open_store

@@ -6,7 +6,8 @@ import time
 import pytest
 
 from mailproxy.model import Epoch, EventType, TenantPk
-from mailproxy.records import CallSettled, ClientAuth, TenantCall, TenantWrite
+from mailproxy.records import ClientAuth, TenantWrite
+from mailproxy.reports import CallSettled, TenantCall
 from tests.sql.conftest import NOW, Sql, World, failed, sent
 
 INTERVAL = 300.0

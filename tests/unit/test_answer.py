@@ -33,6 +33,10 @@ def verdict_on(
     return judge(answer, sent, standing, strict=strict, now=NOW, chance=chance, pace=PACE)
 
 
+def held(verdict: Verdict) -> dict[int, float]:
+    return {one.event_id: one.wait for one in verdict.held}
+
+
 def test_a_plain_ok_acknowledges_every_event_and_forgets_failures():
     verdict = verdict_on({"ok": True}, standing=Standing(fails=7, gone=2))
     assert verdict.acknowledged == ALL
@@ -44,9 +48,27 @@ def test_a_plain_ok_acknowledges_every_event_and_forgets_failures():
 def test_all_events_of_a_message_named_in_error_stay_unacknowledged():
     verdict = verdict_on({"ok": True, "error": ["a", "never sent"]})
     assert verdict.acknowledged == (2, 4)
-    assert verdict.held == (1, 3)
+    assert held(verdict) == {1: 5.0, 3: 5.0}
     assert verdict.standing.fails == 0
-    assert verdict.next_in == 5.0
+    assert verdict.next_in is None
+
+
+def test_an_event_that_is_refused_again_and_again_waits_longer_each_time_and_holds_up_no_other():
+    waits = []
+    for tries in (0, 1, 2, 5, 9, 10, 1000):
+        verdict = verdict_on({"error": ["a"]}, sent=(Sent(1, "a", tries), Sent(2, "b")))
+        assert verdict.acknowledged == (2,)
+        assert verdict.next_in is None
+        waits.append(verdict.held[0].wait)
+    assert waits == [5, 10, 20, 160, 2560, 3600, 3600]
+
+
+def test_a_call_of_nothing_but_known_refusals_leaves_the_tenants_pace_as_it_is():
+    again = (Sent(1, "a", 3), Sent(2, "b", 7))
+    verdict = verdict_on({"error": ["a", "b"]}, sent=again, standing=Standing(fails=2))
+    assert verdict.standing.fails == 2
+    assert verdict.next_in is None
+    assert held(verdict) == {1: 40.0, 2: 640.0}
 
 
 def test_a_call_that_gets_nothing_acknowledged_backs_off_longer_each_time():
@@ -64,7 +86,7 @@ def test_not_found_acknowledges_and_is_named():
 
 def test_error_outweighs_not_found():
     verdict = verdict_on({"error": ["a"], "not_found": ["a", "b"]})
-    assert verdict.held == (1, 3)
+    assert set(held(verdict)) == {1, 3}
     assert verdict.not_found == ("b",)
 
 
@@ -146,7 +168,7 @@ def test_wrong_types_disturb_nothing(said: Any, strict: bool):
 
 
 def test_of_duplicate_keys_the_last_one_counts():
-    assert verdict_on(body=b'{"error":["a"],"error":["b"]}').held == (2,)
+    assert verdict_on(body=b'{"error":["a"],"error":["b"]}').held[0].event_id == 2
 
 
 def test_queued_asks_for_the_next_call_after_the_floor():
@@ -227,6 +249,28 @@ def test_413_halves_the_batch_down_to_one_and_then_backs_off():
     alone = verdict_on(status=413, sent=CALL[:1], standing=verdict.standing)
     assert alone.standing.fails == 1
     assert alone.next_in == 5.0
+    assert held(alone) == {1: 10.0}
+
+
+@pytest.mark.parametrize("status", [400, 422, 500])
+def test_an_event_that_spoils_every_call_is_found_in_ever_smaller_ones(status: int):
+    many = tuple(Sent(n, f"m{n}") for n in range(1000))
+    sizes, standing = [], Standing()
+    while not sizes or sizes[-1] > 1:
+        sizes.append(standing.batch)
+        verdict = verdict_on(status=status, sent=many[: standing.batch], standing=standing)
+        assert verdict.acknowledged == ()
+        standing = verdict.standing
+    assert sizes == [1000, 100, 10, 1]
+    assert verdict.next_in == 40.0
+    assert held(verdict) == {0: 80.0}, "the others come first"
+
+
+@pytest.mark.parametrize("status", [301, 401, 403, 404, 410, 429, 502, 503])
+def test_a_failure_of_the_whole_endpoint_singles_out_nobody(status: int):
+    verdict = verdict_on(status=status, sent=CALL[:1], standing=Standing(batch=100))
+    assert verdict.held == ()
+    assert verdict_on(status=status, standing=Standing(batch=100)).standing.batch == 100
 
 
 def test_a_batch_grows_again_when_it_is_taken():
@@ -234,9 +278,9 @@ def test_a_batch_grows_again_when_it_is_taken():
     assert verdict_on({"ok": True}, standing=Standing(batch=900)).standing.batch == 1000
 
 
-def test_the_fifth_410_in_a_row_switches_the_endpoint_off():
+def test_the_tenth_410_in_a_row_switches_the_endpoint_off():
     standing = Standing()
-    for _ in range(4):
+    for _ in range(9):
         verdict = verdict_on(status=410, standing=standing)
         assert verdict.switch_off is None
         standing = verdict.standing
@@ -283,10 +327,11 @@ def test_any_answer_gets_a_verdict_within_bounds(
         chance=chance,
         truncated=truncated,
     )
-    done = (*verdict.acknowledged, *verdict.held)
+    done = (*verdict.acknowledged, *held(verdict))
     assert set(done) <= set(ALL)
     assert len(done) == len(set(done))
     assert (sorted(done) == list(ALL)) == (verdict.failure is None and bool(done))
+    assert all(0 < one.wait <= 1.2 * PACE.longest_alone for one in verdict.held)
     if status is None or not 200 <= status < 300:
         assert not verdict.acknowledged
     assert 0 <= verdict.queued <= 1_000_000

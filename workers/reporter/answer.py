@@ -6,17 +6,21 @@ CONTRACT §6 "Answer" decides; nothing a client sends may raise or reach another
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 
 from mailproxy.model import Instant, Seconds
+from mailproxy.reports import Held
 
 MOST_QUEUED = 1_000_000
 LONGEST_MUTE: Seconds = 24 * 3600.0
 LONGEST_RETRY_AFTER: Seconds = 3600.0
-GONE_FOR_GOOD = 5
+NAMED = "named in error"
+GONE_FOR_GOOD = 10
+TOO_LARGE = 413
+MAY_BE_ONE_EVENTS = frozenset({400, 409, TOO_LARGE, 415, 422, 500})
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,18 +39,22 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """One event of the call: the id to acknowledge and the client's message id the answer speaks of."""
+    """One event of the call: the id to acknowledge, the client's message id the answer speaks of, and how often
+    the event was refused by itself."""
 
     event_id: int
     client_id: str
+    tries: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How fast a tenant is called again: after failures, and at the fastest."""
+    """How fast a tenant is called again: after failures, and at the fastest; `longest_alone` is an event's that
+    is refused by itself."""
 
     first: Seconds = 5.0
     longest: Seconds = 300.0
+    longest_alone: Seconds = 3600.0
     floor: Seconds = 1.0
     most_items: int = 1000
 
@@ -65,13 +73,13 @@ class Standing:
 class Verdict:
     """What to acknowledge, and when and how to call next.
 
-    `held` events were refused by name and wait; `next_in` None leaves the next call to events and interval;
-    `failure` says why the call as a whole acknowledges nothing.
+    `held` events were refused by themselves and wait each for its time; `next_in` None leaves the next call to
+    events and interval; `failure` says why the call as a whole acknowledges nothing.
     """
 
     standing: Standing
     acknowledged: tuple[int, ...] = ()
-    held: tuple[int, ...] = ()
+    held: tuple[Held, ...] = ()
     not_found: tuple[str, ...] = ()
     queued: int = 0
     muted_until: Instant | None = None
@@ -92,7 +100,7 @@ def judge(
 ) -> Verdict:
     """Decide on one call. `chance` is a random number in [0, 1); `strict` demands a JSON object of a 2xx."""
     if answer.status is None or not 200 <= answer.status < 300:
-        return _rejected(answer, len(sent), standing, now=now, chance=chance, pace=pace)
+        return _rejected(answer, sent, standing, now=now, chance=chance, pace=pace)
     said = None if answer.truncated else _json_object(answer.body)
     if said is None and strict:
         return _failed("answer is not a JSON object", standing, chance=chance, pace=pace)
@@ -114,38 +122,47 @@ def _accepted(
     refused = _texts(said.get("error"))
     unknown = _texts(said.get("not_found")) - refused
     acknowledged = tuple(s.event_id for s in sent if s.client_id not in refused)
-    held = tuple(s.event_id for s in sent if s.client_id in refused)
+    named = [s for s in sent if s.client_id in refused]
     queued = _count(said.get("queued"))
-    fails = standing.fails + 1 if held and not acknowledged else 0
-    next_in = pace.floor if queued else None
-    if held:
-        wait = _back_off(max(fails, 1), chance=chance, pace=pace)
-        next_in = wait if next_in is None else min(wait, next_in)
+    fails = 0 if acknowledged or not named else standing.fails + any(s.tries == 0 for s in named)
+    next_in = _back_off(fails, chance=chance, pace=pace) if fails > standing.fails else None
     return Verdict(
         standing=Standing(fails, 0, min(pace.most_items, standing.batch * 2)),
         acknowledged=acknowledged,
-        held=held,
+        held=tuple(Held(s.event_id, _alone(s, chance=chance, pace=pace), NAMED) for s in named),
         not_found=tuple(sorted({s.client_id for s in sent} & unknown)),
         queued=queued,
         muted_until=_mute(said.get("next_sync_after"), now),
-        next_in=next_in,
+        next_in=pace.floor if queued else next_in,
     )
 
 
 def _rejected(
-    answer: Answer, items: int, standing: Standing, *, now: Instant, chance: float, pace: Pace
+    answer: Answer, sent: Sequence[Sent], standing: Standing, *, now: Instant, chance: float, pace: Pace
 ) -> Verdict:
     cause = answer.failure or f"HTTP status {answer.status}"
-    if answer.status == 413 and items > 1:
-        smaller = Standing(standing.fails, 0, max(1, items // 2))
+    if answer.status == TOO_LARGE and len(sent) > 1:
+        smaller = Standing(standing.fails, 0, max(1, len(sent) // 2))
         return Verdict(smaller, next_in=pace.floor, failure=cause)
     gone = standing.gone + 1 if answer.status == 410 else 0
     switch_off = f"HTTP status 410 {gone} times in a row" if gone >= GONE_FOR_GOOD else None
     asked = _retry_after(answer.headers.get("retry-after"), now)
     next_in = None if asked is None else min(LONGEST_RETRY_AFTER, max(pace.floor, asked))
-    return _failed(
+    failed = _failed(
         cause, standing, chance=chance, pace=pace, gone=gone, next_in=next_in, switch_off=switch_off
     )
+    if answer.status not in MAY_BE_ONE_EVENTS or not sent:
+        return failed
+    return _searched(failed, cause, sent, chance=chance, pace=pace)
+
+
+def _searched(failed: Verdict, cause: str, sent: Sequence[Sent], *, chance: float, pace: Pace) -> Verdict:
+    """One event may spoil the call for all: ever smaller calls find it, and then the next one gets its turn."""
+    if len(sent) > 1:
+        return replace(failed, standing=replace(failed.standing, batch=max(1, len(sent) // 10)))
+    wait = _alone(sent[0], chance=chance, pace=pace)
+    behind_others = 2 * (failed.next_in or 0.0)
+    return replace(failed, held=(Held(sent[0].event_id, max(wait, behind_others), cause),))
 
 
 def _failed(
@@ -168,8 +185,15 @@ def _failed(
 
 
 def _back_off(fails: int, *, chance: float, pace: Pace) -> Seconds:
-    doubled = pace.first * 2.0 ** min(fails - 1, 30)
-    return min(pace.longest, doubled) * (0.8 + 0.4 * chance)
+    return _doubled(fails, pace.first, pace.longest, chance)
+
+
+def _alone(event: Sent, *, chance: float, pace: Pace) -> Seconds:
+    return _doubled(event.tries + 1, pace.first, pace.longest_alone, chance)
+
+
+def _doubled(times: int, first: Seconds, longest: Seconds, chance: float) -> Seconds:
+    return min(longest, first * 2.0 ** min(times - 1, 30)) * (0.8 + 0.4 * chance)
 
 
 def _json_object(body: bytes) -> dict[str, Any] | None:

@@ -17,7 +17,8 @@ import httpx
 
 from mailproxy import __version__, signing, webhooks
 from mailproxy.model import EventType, Instant, Seconds, public_pk
-from mailproxy.records import ClientAuth, Report, TenantCall
+from mailproxy.records import ClientAuth
+from mailproxy.reports import Report, TenantCall
 from workers.reporter.answer import Answer
 
 TOTAL: Seconds = 30.0

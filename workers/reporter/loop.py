@@ -16,7 +16,8 @@ from mailproxy.config import Settings
 from mailproxy.errors import StorageUnavailable
 from mailproxy.keyfile import node_id
 from mailproxy.model import Epoch, Seconds, TenantPk
-from mailproxy.records import CallSettled, ClientAuth, Report, TenantCall
+from mailproxy.records import ClientAuth
+from mailproxy.reports import CallSettled, Report, TenantCall
 from mailproxy.store import Store
 from sql.open import open_store
 from workers.frame import TRY_AGAIN, Life, drain
@@ -104,6 +105,8 @@ class Reporter:
             self.at("settle")
             await self.store.reports.settle_call(tenant.tenant_pk, self.epoch, settled)
             self.at("settled")
+            if settled.switch_off is not None:
+                _log.error("endpoint_switched_off", tenant=tenant.tenant_id, cause=settled.switch_off)
         except StorageUnavailable as error:
             _log.warning("storage_unavailable", tenant=tenant.tenant_id, error=str(error))
         except Exception as error:  # noqa: BLE001 a bug met with one tenant's data must not end everybody's reports
@@ -114,28 +117,26 @@ class Reporter:
 
     async def _converse(self, tenant: TenantCall) -> CallSettled:
         known = self._standings.pop(tenant.tenant_pk, Standing(batch=self.terms.pace.most_items))
-        standing = replace(known, fails=tenant.fails)
+        standing = replace(known, fails=tenant.fails, gone=tenant.gone)
         ends_at = time.monotonic() + self.terms.turn
-        held: dict[int, Seconds | None] = {}
         while True:
-            waiting = await self.store.reports.pending(tenant.tenant_pk, standing.batch + len(held))
-            reports = [r for r in waiting if r.event_id not in held][: standing.batch]
+            reports = await self.store.reports.pending(tenant.tenant_pk, standing.batch)
             verdict = await self._call(tenant, reports, standing)
             full, standing = len(reports) == standing.batch, verdict.standing
-            held |= dict.fromkeys(verdict.held, verdict.next_in)
             over = self._stopping.is_set() or time.monotonic() > ends_at
-            if verdict.failure or not full or over:
+            nothing_taken = verdict.failure or (verdict.held and not verdict.acknowledged)
+            if nothing_taken or not full or over:
                 break
-        if standing.gone or standing.batch != self.terms.pace.most_items:
+        if standing.batch != self.terms.pace.most_items:
             self._standings[tenant.tenant_pk] = standing
-        return self._settled(tenant, verdict, next((w for w in held.values() if w), None))
+        return self._settled(tenant, verdict)
 
     async def _call(self, tenant: TenantCall, reports: Sequence[Report], standing: Standing) -> Verdict:
         started = time.monotonic()
         answer = await self.caller.call(tenant, reports)
         verdict = judge(
             answer,
-            [Sent(r.event_id, r.client_id) for r in reports],
+            [Sent(r.event_id, r.client_id, r.tries) for r in reports],
             standing,
             strict=tenant.report_strict,
             now=time.time(),
@@ -148,10 +149,14 @@ class Reporter:
             self.at("acknowledge")
             await self.store.reports.acknowledge(tenant.tenant_pk, self.epoch, verdict.acknowledged)
             self.at("acknowledged")
+        if verdict.held:
+            self.at("hold")
+            await self.store.dead_letters.hold(tenant.tenant_pk, self.epoch, verdict.held)
+            self.at("held")
         _tell(tenant, reports, verdict)
         return verdict
 
-    def _settled(self, tenant: TenantCall, verdict: Verdict, held_for: Seconds | None) -> CallSettled:
+    def _settled(self, tenant: TenantCall, verdict: Verdict) -> CallSettled:
         if verdict.queued:
             task = asyncio.create_task(self._call_again(tenant.tenant_pk))
             self._later.add(task)
@@ -159,7 +164,9 @@ class Reporter:
         return CallSettled(
             fails=verdict.standing.fails,
             called=verdict.failure is None,
-            next_in=verdict.next_in or held_for,
+            gone=verdict.standing.gone,
+            failure=verdict.failure,
+            next_in=verdict.next_in,
             muted_until=verdict.muted_until,
             switch_off=verdict.switch_off,
         )
@@ -168,7 +175,7 @@ class Reporter:
         """The client has more for us: call it after the floor, whether or not there are events by then."""
         await asyncio.sleep(self.terms.pace.floor)
         with suppress(StorageUnavailable):
-            await self.store.reports.poke(tenant)
+            await self.store.reports.poke(tenant, held=False)
         self._stir.set()
 
     def _free_places(self) -> int:

@@ -1,0 +1,82 @@
+"""Reports set aside because their tenant did not take them: seen, replayed, discarded."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from mailproxy.model import Epoch, EventDetail, EventType, Seconds, TenantPk
+from mailproxy.reports import DeadLetter, Held, Selection
+from sql.engine import Engine, Work, one
+from sql.queries import Row, Step
+
+CHUNK = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class SqlDeadLetters:
+    engine: Engine
+
+    async def hold(self, tenant: TenantPk, epoch: Epoch, held: Sequence[Held]) -> None:
+        values = [{"event_id": x.event_id, "wait": x.wait, "cause": x.cause} for x in held]
+        await self.engine.write(lambda: _hold(tenant, epoch, values))
+
+    async def set_aside(self, dead_after: Seconds, *, limit: int) -> dict[str, int]:
+        return dict(await self.engine.write(lambda: _set_aside(dead_after, limit)))
+
+    async def listed(
+        self, tenant: TenantPk | None, selection: Selection, *, after: int, limit: int
+    ) -> list[DeadLetter]:
+        step = _selected(tenant, selection, after, limit)
+        found = await self.engine.read(lambda: one(step.query, **step.params))
+        return [_dead_letter(row) for row in found]
+
+    async def replay(self, tenant: TenantPk | None, selection: Selection) -> int:
+        return await self._each("replay", tenant, selection)
+
+    async def discard(self, tenant: TenantPk | None, selection: Selection) -> int:
+        return await self._each("discard", tenant, selection)
+
+    async def _each(self, query: str, tenant: TenantPk | None, selection: Selection) -> int:
+        """In chunks, each of them a transaction: a long row of letters holds up nobody."""
+        done, after = 0, 0
+        while True:
+            step = _selected(tenant, selection, after, CHUNK)
+            events, count = await self.engine.write(lambda step=step: _apply(step, query))  # type: ignore[misc]
+            done += count
+            if len(events) < CHUNK:
+                return done
+            after = events[-1]
+
+
+def _selected(tenant: TenantPk | None, selection: Selection, after: int, limit: int) -> Step:
+    params = {
+        "tenant": tenant,
+        "events": None if selection.events is None else list(selection.events),
+        "happened_from": selection.since,
+        "happened_before": selection.until,
+        "after": after,
+        "limit": limit,
+    }
+    return Step("dead_letters", params)
+
+
+def _apply(step: Step, query: str) -> Work[tuple[list[int], int]]:
+    (found,) = yield (step,)
+    events = [row[0] for row in found]
+    (done,) = yield (Step(query, {"events": events}),)
+    return events, len(done)
+
+
+def _hold(tenant: TenantPk, epoch: Epoch, values: Sequence[dict[str, object]]) -> Work[None]:
+    yield (Step("hold_reports", {"tenant": tenant, "epoch": epoch}, values),)
+
+
+def _set_aside(dead_after: Seconds, limit: int) -> Work[Counter[str]]:
+    params = {"dead_after": dead_after, "limit": limit}
+    unheard, refused = yield (Step("set_aside_unheard", params), Step("set_aside_refused", params))
+    return Counter(tenant_id for (tenant_id,) in (*unheard, *refused))
+
+
+def _dead_letter(row: Row) -> DeadLetter:
+    event_id, kind, at, detail, *rest = row
+    return DeadLetter(event_id, EventType(kind), at, EventDetail.from_json(detail), *rest)
