@@ -11,7 +11,7 @@ _Q_SAFE = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789!*+-/"
 _Q_BYTE = [chr(byte) if byte in _Q_SAFE else "_" if byte == 0x20 else f"={byte:02X}" for byte in range(256)]
 _WORD = re.compile(r"=\?([^?\s]{1,40})\?([bBqQ])\?([^?]*)\?=")
 _BEGINNING = re.compile(r"=\?[^?]{0,75}\?[bBqQ]\?")
-_CHARSET = re.compile(
+KNOWN_CHARSET = re.compile(
     r"utf-8|us-ascii|iso-8859-\d{1,2}|windows-125\d|koi8-[ru]|gb2312|gbk|gb18030|big5|shift_jis|euc-(?:jp|kr)"
     r"|iso-2022-jp",
     re.IGNORECASE,
@@ -94,7 +94,7 @@ def _payload(match: re.Match[str]) -> bytes | None:
 
 def _text(charset: str, data: bytes) -> str | None:
     name = charset.partition("*")[0]
-    if not _CHARSET.fullmatch(name):
+    if not KNOWN_CHARSET.fullmatch(name):
         return None
     try:
         return data.decode(name)
