@@ -11,6 +11,7 @@ from mailproxy import __version__
 from mailproxy.cli import (
     about,
     accounts,
+    bounces,
     context,
     database,
     demo,
@@ -126,6 +127,7 @@ for _command in (
     *instances.COMMANDS,
     *serve.COMMANDS,
     *context.COMMANDS,
+    bounces.bounces,
     database.db,
     doctor.doctor,
     demo.demo,

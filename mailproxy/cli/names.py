@@ -19,7 +19,7 @@ GLOBAL_WORDS = frozenset(
         "workers",
         "demo",
     ]
-).union(["doctor", "db", "keys", "import", "help"])
+).union(["doctor", "db", "keys", "import", "bounces", "help"])
 INSTANCE_WORDS = frozenset(
     ["info", "stats", "token", "connect", "config", "tenants", "run-now", "explain", "help"]
 )
