@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from mailproxy.figures import SyncStanding
+from mailproxy.figures import Overview, SyncStanding, Totals
 from mailproxy.instance import BounceSettings, Stored, name
 from mailproxy.model import Instant, Seconds, State, public_pk
 from mailproxy.records import AccountView, EventView, MessageView, RecipientOutcome, Tenant, Window
@@ -191,6 +191,23 @@ def history(view: EventView, reported_at: Instant | None) -> dict[str, Any]:
     return shown | present(extra)
 
 
+def stats(found: Overview, totals: Totals) -> dict[str, Any]:
+    messages = {
+        "total": totals.messages,
+        "pending": found.pending,
+        "sent": totals.sent,
+        "error": totals.error,
+        "unknown": totals.unknown,
+    }
+    return {
+        "tenants": found.tenants,
+        "accounts": found.accounts,
+        "messages": messages,
+        "reports_pending": found.reports_pending,
+        "active": found.active,
+    }
+
+
 def event(view: EventView) -> dict[str, Any]:
     detail = {name: value for name, value in asdict(view.detail).items() if value not in (None, False, ())}
     return {
@@ -198,4 +215,5 @@ def event(view: EventView) -> dict[str, Any]:
         "event_type": view.event_type,
         "event_ts": seconds(view.event_ts),
         "event_data": detail,
+        "reported": view.reported,
     }

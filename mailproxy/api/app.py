@@ -30,6 +30,7 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/livez", service.livez, _OPEN, "The process answers."),
     Route("GET", "/readyz", service.readyz, _OPEN, "Mail can be accepted."),
     Route("GET", "/status", service.status, _ANY, "The queue and its processes in short."),
+    Route("GET", "/stats", service.stats, _ADMIN, "Tenants, accounts and messages counted."),
     Route("GET", "/metrics", service.show_metrics, Access.METRICS, "Prometheus' text format."),
     Route("GET", "/openapi.json", pages.openapi, _OPEN, "The OpenAPI document."),
     Route("GET", "/docs", pages.docs, _OPEN, "A page."),

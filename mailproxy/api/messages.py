@@ -90,6 +90,7 @@ def _filter(query: MessagesQuery) -> MessageFilter:
         until=query.until,
         text=query.q,
         include_payload=query.include_payload,
+        newest_first=query.newest_first,
     )
 
 

@@ -75,6 +75,24 @@ class Status(Done):
     node: str
 
 
+class MessageCounts(TypedDict):
+    """Messages kept, by fate; what is missing from the total has been cancelled or has expired."""
+
+    total: Count
+    pending: Count
+    sent: Count
+    error: Count
+    unknown: Count
+
+
+class Stats(Done):
+    tenants: Count
+    accounts: Count
+    messages: MessageCounts
+    reports_pending: Count
+    active: bool
+
+
 class Rejection(TypedDict):
     id: str | None
     reason: str
@@ -302,6 +320,7 @@ class EventInfo(TypedDict):
     event_type: EventType
     event_ts: Moment
     event_data: EventData
+    reported: bool
 
 
 class MessageInfo(TypedDict):

@@ -5,7 +5,7 @@ from typing import Any
 
 from starlette.responses import Response
 
-from mailproxy import __version__, metrics
+from mailproxy import __version__, metrics, shapes
 from mailproxy.api.answers import Answer, Json
 from mailproxy.api.routing import Call
 from mailproxy.api.wire import ReadyQuery
@@ -57,6 +57,12 @@ async def status(call: Call) -> Answer:
             "node": call.services.node,
         }
     )
+
+
+async def stats(call: Call) -> Answer:
+    """Counted for people: it reads every message's fate."""
+    found, totals = await call.store.fleet.overview(), await call.store.fleet.totals()
+    return {"ok": True, **shapes.stats(found, totals)}
 
 
 async def show_metrics(call: Call) -> Answer:

@@ -260,6 +260,7 @@ class MessagesQuery(TenantQuery):
     since: Moment | None = None
     until: Moment | None = None
     q: Annotated[str, Field(max_length=200)] | None = None
+    newest_first: bool = False
     include_payload: bool = True
     include_history: bool = False
 

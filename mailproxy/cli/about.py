@@ -2,7 +2,7 @@
 
 import click
 
-from mailproxy import tokens
+from mailproxy import shapes, tokens
 from mailproxy.cli import process, show
 from mailproxy.cli.exits import Exit, Failure
 from mailproxy.cli.home import Instance
@@ -57,29 +57,15 @@ def stats(instance: Instance, as_json: bool) -> None:
         return await store.fleet.overview(), await store.fleet.totals()
 
     found, totals = on_store(instance.settings(), work)
-    messages = {
-        "total": totals.messages,
-        "pending": found.pending,
-        "sent": totals.sent,
-        "error": totals.error,
-        "unknown": totals.unknown,
-    }
+    counted = shapes.stats(found, totals)
     if as_json:
-        return show.document(
-            {
-                "tenants": found.tenants,
-                "accounts": found.accounts,
-                "messages": messages,
-                "reports_pending": found.reports_pending,
-                "active": found.active,
-            }
-        )
+        return show.document(counted)
     return show.details(
         {
             "Tenants": found.tenants,
             "Accounts": found.accounts,
             "Messages": totals.messages,
-            **{f"  {name}": count for name, count in messages.items() if name != "total"},
+            **{f"  {name}": count for name, count in counted["messages"].items() if name != "total"},
             "Reports waiting": found.reports_pending,
             "Sending": "on" if found.active else "suspended for all",
         }

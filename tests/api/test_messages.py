@@ -29,6 +29,16 @@ async def test_messages_are_listed_in_pages_without_gaps_or_repeats(api: Api) ->
     assert len(seen) == len(set(seen))
 
 
+async def test_pages_may_begin_with_the_newest(api: Api) -> None:
+    tenant = await api.as_tenant()
+    await add(tenant, *[message(f"m{n}") for n in range(5)])
+    wanted = {"limit": "2", "newest_first": "true"}
+    first = (await tenant.get("/messages", params=wanted)).json()
+    second = (await tenant.get("/messages", params=wanted | {"cursor": first["next_cursor"]})).json()
+    found = [one["id"] for page in (first, second) for one in page["messages"]]
+    assert found == ["m4", "m3", "m2", "m1"]
+
+
 async def test_messages_are_filtered(api: Api) -> None:
     tenant = await api.as_tenant()
     await api.account("acme", "second")
@@ -68,7 +78,7 @@ async def test_the_payload_is_shown_unless_it_is_not_wanted(api: Api) -> None:
 
 
 async def test_a_sent_message_shows_when_and_its_events(api: Api) -> None:
-    tenant = await api.as_tenant()
+    tenant = await api.client(await api.tenant(client_base_url="http://127.0.0.1:9"))
     await add(tenant, message("m1"))
     await finish(api.store, "m1", Status.SENT, EventType.SENT)
     shown = (await tenant.get("/messages/m1")).json()
@@ -76,8 +86,8 @@ async def test_a_sent_message_shows_when_and_its_events(api: Api) -> None:
     assert isinstance(shown["sent_ts"], int)
     assert "error_ts" not in shown
     (event,) = (await tenant.get("/messages/m1/events")).json()["events"]
-    assert set(event) == {"event_id", "event_type", "event_ts", "event_data"}
-    assert event["event_type"] == "sent"
+    assert set(event) == {"event_id", "event_type", "event_ts", "event_data", "reported"}
+    assert (event["event_type"], event["reported"]) == ("sent", False)
 
 
 async def test_a_waiting_message_can_be_cancelled_and_a_finished_one_not(api: Api) -> None:

@@ -36,6 +36,20 @@ async def test_status_says_what_waits_and_who_works(api: Api) -> None:
     assert (status["version"], status["node"]) == (__version__, "here")
 
 
+async def test_stats_count_everything(api: Api) -> None:
+    tenant = await api.client(await api.tenant(client_base_url="http://127.0.0.1:9"))
+    await add(tenant, message("m1"), message("m2", to=""))
+    stats = (await api.admin.get("/stats")).json()
+    assert stats == {
+        "ok": True,
+        "tenants": 1,
+        "accounts": 1,
+        "messages": {"total": 2, "pending": 1, "sent": 0, "error": 1, "unknown": 0},
+        "reports_pending": 1,
+        "active": True,
+    }
+
+
 async def test_metrics_count_requests_by_route_and_show_the_queue(api: Api) -> None:
     tenant = await api.as_tenant()
     await add(tenant, message("m1"))

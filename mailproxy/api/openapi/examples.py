@@ -100,8 +100,15 @@ EVENTS = [
         "event_type": "deferred",
         "event_ts": _MADE + 60,
         "event_data": {"attempt": 1, "reason": "temporary_failure", "code": 451, "enhanced": "4.7.1"},
+        "reported": True,
     },
-    {"event_id": 8, "event_type": "sent", "event_ts": _CHANGED, "event_data": {"attempt": 2, "code": 250}},
+    {
+        "event_id": 8,
+        "event_type": "sent",
+        "event_ts": _CHANGED,
+        "event_data": {"attempt": 2, "code": 250},
+        "reported": False,
+    },
 ]
 HISTORY = [event | {"metadata": event["event_data"], "reported_ts": _CHANGED} for event in EVENTS]
 MESSAGE = {

@@ -67,6 +67,19 @@ _SERVICE = {
             "node": "mail-1",
         },
     ),
+    "GET /stats": Operation(
+        "stats",
+        "Count tenants, accounts and messages",
+        schemas.Stats,
+        {
+            "ok": True,
+            "tenants": 3,
+            "accounts": 4,
+            "messages": {"total": 1042, "pending": 42, "sent": 990, "error": 10, "unknown": 0},
+            "reports_pending": 7,
+            "active": True,
+        },
+    ),
     "GET /metrics": Operation("metrics", "Scrape the metrics", "text/plain"),
     "GET /openapi.json": Operation(
         "openapi", "Read this document", dict[str, Any], {"openapi": "3.1.0", "info": {"title": "mailproxy"}}
