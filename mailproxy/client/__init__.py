@@ -1,0 +1,92 @@
+"""A client of mailproxy's API: `MailProxyClient`, and `AsyncMailProxyClient` for asyncio.
+
+It needs httpx and nothing else of the service's libraries.
+"""
+
+from mailproxy.client.answers import (
+    Acceptance,
+    Account,
+    Added,
+    Event,
+    Health,
+    Message,
+    Page,
+    RefusedRecipient,
+    Rejection,
+    Removed,
+    Standing,
+    Stats,
+    Status,
+    Stored,
+    Suspension,
+    Tenant,
+)
+from mailproxy.client.callbacks import Report, read_reports, reports_in
+from mailproxy.client.errors import (
+    AnswerLost,
+    ApiError,
+    BadRequest,
+    ClientError,
+    Conflict,
+    Forbidden,
+    Invalid,
+    NotFound,
+    NothingAdded,
+    ServerError,
+    StillWaiting,
+    TooLarge,
+    TooMany,
+    Unauthorized,
+    Unavailable,
+    UnexpectedAnswer,
+    Unreachable,
+)
+from mailproxy.client.faces import AsyncMailProxyClient, MailProxyClient
+from mailproxy.client.messages import Attachment, NewMessage
+from mailproxy.client.patience import Patience
+from mailproxy.webhooks import SignatureRefused
+
+__all__ = [
+    "Acceptance",
+    "Account",
+    "Added",
+    "AnswerLost",
+    "ApiError",
+    "AsyncMailProxyClient",
+    "Attachment",
+    "BadRequest",
+    "ClientError",
+    "Conflict",
+    "Event",
+    "Forbidden",
+    "Health",
+    "Invalid",
+    "MailProxyClient",
+    "Message",
+    "NewMessage",
+    "NotFound",
+    "NothingAdded",
+    "Page",
+    "Patience",
+    "RefusedRecipient",
+    "Rejection",
+    "Removed",
+    "Report",
+    "ServerError",
+    "SignatureRefused",
+    "Standing",
+    "Stats",
+    "Status",
+    "StillWaiting",
+    "Stored",
+    "Suspension",
+    "Tenant",
+    "TooLarge",
+    "TooMany",
+    "Unauthorized",
+    "Unavailable",
+    "UnexpectedAnswer",
+    "Unreachable",
+    "read_reports",
+    "reports_in",
+]

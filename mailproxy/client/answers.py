@@ -1,0 +1,270 @@
+"""What the API answers, as frozen values; fields it does not tell are None.
+
+`raw` is the answer as it came, with the fields that a newer server may have added.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any, Generic, TypeVar
+
+from mailproxy.client.errors import UnexpectedAnswer
+
+T = TypeVar("T")
+
+_ENDED = frozenset(["sent", "error", "unknown", "cancelled", "expired"])
+
+
+def read(kind: type[T], given: Any) -> T:
+    """The value of this kind in an answer; raises UnexpectedAnswer when a field that is always there is not."""
+    if not isinstance(given, Mapping):
+        raise UnexpectedAnswer(f"{kind.__name__} expected, not {type(given).__name__}")
+    found: dict[str, Any] = {"raw": given}
+    for each in fields(kind):  # type: ignore[arg-type]  # all kinds are dataclasses
+        if each.name in given and each.name != "raw":
+            inner: Callable[[Any], Any] = each.metadata.get("of", _as_it_is)
+            found[each.name] = inner(given[each.name])
+    try:
+        return kind(**found)
+    except TypeError as error:
+        raise UnexpectedAnswer(f"The answer is no {kind.__name__}: {error}") from error
+
+
+def many(kind: type[T], given: Any) -> list[T]:
+    return [read(kind, one) for one in given or ()]
+
+
+def _as_it_is(value: Any) -> Any:
+    return value
+
+
+def _each(kind: type[Any]) -> Any:
+    return field(default=(), metadata={"of": lambda given: tuple(many(kind, given))})
+
+
+def _raw() -> Any:
+    return field(default_factory=dict, repr=False, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[T]):
+    """One page of a list; `cursor` leads to the next one, None after the last."""
+
+    items: Sequence[T]
+    cursor: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    status: str
+    version: str | None = None
+    raw: Mapping[str, Any] = _raw()
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """The service in short; `processes` counts them by role."""
+
+    active: bool
+    pending: int | None = None
+    oldest_pending_age: float | None = None
+    processes: Mapping[str, int] = field(default_factory=dict)
+    version: str | None = None
+    node: str | None = None
+    raw: Mapping[str, Any] = _raw()
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """Everything counted; `messages` by fate: total, pending, sent, error, unknown."""
+
+    tenants: int
+    accounts: int
+    messages: Mapping[str, int]
+    reports_pending: int
+    active: bool
+    raw: Mapping[str, Any] = _raw()
+
+
+@dataclass(frozen=True, slots=True)
+class Suspension:
+    """What is suspended now: `*` for all of the tenant. With `tenant_id` None the whole scheduler was meant."""
+
+    tenant_id: str | None = None
+    batch_code: str | None = None
+    suspended_batches: Sequence[str] = ()
+    pending_messages: int | None = None
+    active: bool | None = None
+    raw: Mapping[str, Any] = _raw()
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """A message that was not queued; `code` is stable, `reason` is for people."""
+
+    reason: str
+    code: str
+    id: str | None = None
+    raw: Mapping[str, Any] = _raw()
+
+
+@dataclass(frozen=True, slots=True)
+class Acceptance:
+    id: str
+    pk: str
+    raw: Mapping[str, Any] = _raw()
+
+
+@dataclass(frozen=True, slots=True)
+class Added:
+    """What became of a call of add-messages."""
+
+    queued: int
+    accepted: Sequence[Acceptance] = _each(Acceptance)
+    rejected: Sequence[Rejection] = _each(Rejection)
+    warnings: Sequence[str] = ()
+    raw: Mapping[str, Any] = _raw()
+
+
+@dataclass(frozen=True, slots=True)
+class Removed:
+    """How many messages are gone, and the ids that could not go."""
+
+    removed: int
+    not_found: Sequence[str] = ()
+    being_sent: Sequence[str] = ()
+    raw: Mapping[str, Any] = _raw()
+
+
+@dataclass(frozen=True, slots=True)
+class RefusedRecipient:
+    address: str
+    code: int | None = None
+    enhanced: str | None = None
+    text: str | None = None
+    raw: Mapping[str, Any] = _raw()
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened to a message; `event_data` says what its type does not."""
+
+    event_id: int
+    event_type: str
+    event_ts: float
+    event_data: Mapping[str, Any] = field(default_factory=dict)
+    raw: Mapping[str, Any] = _raw()
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A message and its fate: `status` is a `mailproxy.model.State`, `message` what was submitted."""
+
+    id: str
+    status: str
+    priority: int
+    pk: str | None = None
+    tenant_id: str | None = None
+    account_id: str | None = None
+    batch_code: str | None = None
+    attempts: int = 0
+    deferred_ts: float | None = None
+    sent_ts: float | None = None
+    error_ts: float | None = None
+    error: str | None = None
+    refused_recipients: Sequence[RefusedRecipient] = _each(RefusedRecipient)
+    reported_ts: float | None = None
+    created_at: float | None = None
+    updated_at: float | None = None
+    message: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    history: Sequence[Event] = _each(Event)
+    raw: Mapping[str, Any] = _raw()
+
+    @property
+    def has_ended(self) -> bool:
+        """Nothing more happens by itself; `unknown` waits for a decision (see `messages.resolve`)."""
+        return self.status in _ENDED
+
+    @property
+    def was_sent(self) -> bool:
+        return self.status == "sent"
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """An SMTP account without its secrets, and how it fares: `state` is ok, backing_off or breaker_open."""
+
+    id: str
+    tenant_id: str
+    host: str
+    port: int
+    user: str | None = None
+    password_set: bool = False
+    use_tls: bool | None = None
+    tls_verify: bool = True
+    tls_ca: str | None = None
+    ttl: int = 300
+    batch_size: int | None = None
+    max_retries: int | None = None
+    retry_delays: Sequence[float] | None = None
+    on_unknown_outcome: str = "retry"
+    limit_per_minute: int | None = None
+    limit_per_hour: int | None = None
+    limit_per_day: int | None = None
+    limit_behavior: str = "defer"
+    state: str = "ok"
+    state_reason: str | None = None
+    state_cause: str | None = None
+    state_since: float | None = None
+    next_try: float | None = None
+    limits: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    created_at: float | None = None
+    updated_at: float | None = None
+    raw: Mapping[str, Any] = _raw()
+
+
+@dataclass(frozen=True, slots=True)
+class Tenant:
+    """A tenant without its secrets."""
+
+    id: str
+    name: str | None = None
+    client_base_url: str | None = None
+    client_sync_path: str | None = None
+    client_attachment_path: str | None = None
+    client_auth: Mapping[str, Any] = field(default_factory=dict)
+    rate_limits: Mapping[str, int] = field(default_factory=dict)
+    large_file_config: Mapping[str, Any] | None = None
+    report_strict: bool = False
+    report_format: str = "item"
+    active: bool = True
+    created_at: float | None = None
+    updated_at: float | None = None
+    raw: Mapping[str, Any] = _raw()
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A tenant was stored; `api_key` is told only when it is new, and only this once."""
+
+    api_key: str | None = field(default=None, repr=False)
+    warnings: Sequence[str] = ()
+    raw: Mapping[str, Any] = _raw()
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How the calls to a tenant's application stand."""
+
+    id: str
+    active: bool
+    next_sync_due: bool
+    in_dnd: bool
+    name: str | None = None
+    client_base_url: str | None = None
+    last_sync_ts: float | None = None
+    dnd_until: float | None = None
+    next_try: float | None = None
+    failures: int = 0
+    reports_pending: int = 0
+    switched_off: str | None = None
+    raw: Mapping[str, Any] = _raw()

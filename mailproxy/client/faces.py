@@ -1,0 +1,152 @@
+"""The two clients: the same calls, which return their results here and are awaited there."""
+
+from typing import Generic, Self, TypeVar
+
+from mailproxy.client import accounts, messages, service, tenants
+from mailproxy.client.drivers import AsyncConnection, BlockingConnection
+from mailproxy.client.methods import Awaited, Blocking
+
+C = TypeVar("C")
+
+
+class Group(Generic[C]):
+    """The calls about one kind of thing."""
+
+    def __init__(self, connection: C) -> None:
+        self.connection = connection
+
+
+class Messages(Group[BlockingConnection]):
+    add = Blocking(messages.add)
+    page = Blocking(messages.page)
+    list = Blocking(messages.everything)
+    pending = Blocking(messages.pending)
+    sent = Blocking(messages.sent)
+    errors = Blocking(messages.errors)
+    get = Blocking(messages.get)
+    events = Blocking(messages.events)
+    cancel = Blocking(messages.cancel)
+    resolve = Blocking(messages.resolve)
+    delete = Blocking(messages.delete)
+    cleanup = Blocking(messages.cleanup)
+
+
+class Accounts(Group[BlockingConnection]):
+    list = Blocking(accounts.everything)
+    get = Blocking(accounts.get)
+    add = Blocking(accounts.add)
+    update = Blocking(accounts.update)
+    delete = Blocking(accounts.delete)
+    reset = Blocking(accounts.reset)
+
+
+class Tenants(Group[BlockingConnection]):
+    list = Blocking(tenants.everything)
+    get = Blocking(tenants.get)
+    add = Blocking(tenants.add)
+    update = Blocking(tenants.update)
+    delete = Blocking(tenants.delete)
+    new_key = Blocking(tenants.new_key)
+    revoke_keys = Blocking(tenants.revoke_keys)
+    sync_status = Blocking(tenants.sync_status)
+
+
+class MailProxyClient(BlockingConnection):
+    """The API of a server at `url`: each call returns its result, and raises ClientError.
+
+    `token` is the admin's or a tenant's; with the admin's, `tenant_id` is whom calls are about that name nobody.
+    Calls that fail for a moment are repeated as `patience` says, if that can do no harm.
+    """
+
+    health = Blocking(service.health)
+    status = Blocking(service.status)
+    stats = Blocking(service.stats)
+    run_now = Blocking(service.run_now)
+    suspend = Blocking(service.suspend)
+    activate = Blocking(service.activate)
+    wait_until_sent = Blocking(messages.wait_until_sent)
+    call = Blocking(service.call)
+
+    @property
+    def connection(self) -> Self:
+        return self
+
+    @property
+    def messages(self) -> Messages:
+        return Messages(self)
+
+    @property
+    def accounts(self) -> Accounts:
+        return Accounts(self)
+
+    @property
+    def tenants(self) -> Tenants:
+        return Tenants(self)
+
+
+class AsyncMessages(Group[AsyncConnection]):
+    add = Awaited(messages.add)
+    page = Awaited(messages.page)
+    list = Awaited(messages.everything)
+    pending = Awaited(messages.pending)
+    sent = Awaited(messages.sent)
+    errors = Awaited(messages.errors)
+    get = Awaited(messages.get)
+    events = Awaited(messages.events)
+    cancel = Awaited(messages.cancel)
+    resolve = Awaited(messages.resolve)
+    delete = Awaited(messages.delete)
+    cleanup = Awaited(messages.cleanup)
+
+
+class AsyncAccounts(Group[AsyncConnection]):
+    list = Awaited(accounts.everything)
+    get = Awaited(accounts.get)
+    add = Awaited(accounts.add)
+    update = Awaited(accounts.update)
+    delete = Awaited(accounts.delete)
+    reset = Awaited(accounts.reset)
+
+
+class AsyncTenants(Group[AsyncConnection]):
+    list = Awaited(tenants.everything)
+    get = Awaited(tenants.get)
+    add = Awaited(tenants.add)
+    update = Awaited(tenants.update)
+    delete = Awaited(tenants.delete)
+    new_key = Awaited(tenants.new_key)
+    revoke_keys = Awaited(tenants.revoke_keys)
+    sync_status = Awaited(tenants.sync_status)
+
+
+class AsyncMailProxyClient(AsyncConnection):
+    """The API of a server at `url`: each call is awaited, and raises ClientError.
+
+    `token` is the admin's or a tenant's; with the admin's, `tenant_id` is whom calls are about that name nobody.
+    Calls that fail for a moment are repeated as `patience` says, if that can do no harm.
+    """
+
+    health = Awaited(service.health)
+    status = Awaited(service.status)
+    stats = Awaited(service.stats)
+    run_now = Awaited(service.run_now)
+    suspend = Awaited(service.suspend)
+    activate = Awaited(service.activate)
+    wait_until_sent = Awaited(messages.wait_until_sent)
+    call = Awaited(service.call)
+
+    @property
+    def connection(self) -> Self:
+        return self
+
+    @property
+    def messages(self) -> AsyncMessages:
+        return AsyncMessages(self)
+
+    @property
+    def accounts(self) -> AsyncAccounts:
+        return AsyncAccounts(self)
+
+    @property
+    def tenants(self) -> AsyncTenants:
+        return AsyncTenants(self)
