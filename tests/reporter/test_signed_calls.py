@@ -99,7 +99,7 @@ async def test_without_a_secret_nothing_is_signed(endpoint: Endpoint, call: Call
 
 
 async def test_a_stored_secret_signs_every_attempt(sign_up: SignUp) -> None:
-    acme = await sign_up("acme", Manners(status=500), Manners(), webhook_secrets=(SigningSecret(NEW),))
+    acme = await sign_up("acme", Manners(status=503), Manners(), webhook_secrets=(SigningSecret(NEW),))
     await acme.happens("m1")
     async with reporting(acme.store):
         await until(acme.is_told_everything)
