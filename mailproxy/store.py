@@ -23,6 +23,7 @@ from mailproxy.model import (
     State,
     TenantPk,
 )
+from mailproxy.once import Kept, Once, Ticket
 from mailproxy.records import (
     AccountView,
     AccountWrite,
@@ -50,6 +51,18 @@ from mailproxy.tokens import Principal
 class Queue(Protocol):
     async def enqueue(self, batches: Mapping[TenantPk, Sequence[NewMessage]]) -> list[Enqueued]:
         """One answer an item, in the batches' order; of equal ids of a tenant the last item counts."""
+
+    async def enqueue_once(
+        self, batches: Mapping[TenantPk, Sequence[NewMessage]], once: Once[Sequence[Enqueued]]
+    ) -> list[Enqueued] | Kept | None:
+        """`enqueue`, with its answer kept in the same transaction. Kept: what a call under this key was answered
+        before; None: another such call is under way."""
+
+    async def kept_answer(self, ticket: Ticket) -> Kept | None:
+        """What a call under this key was answered in the last `once.KEPT_FOR` seconds, whatever it sent."""
+
+    async def forget_answers(self, *, limit: int) -> int:
+        """Remove answers kept long enough; at most `limit`."""
 
     async def queued(self, tenant: TenantPk, at_most: int) -> int:
         """How many of the tenant's messages wait, counting no further than `at_most`."""

@@ -8,6 +8,7 @@ from mailproxy.checks import Fault
 from mailproxy.config import Settings
 from mailproxy.intake import Intake
 from mailproxy.model import AccountPk, Instant, MessageId, Priority, Seconds, TenantPk
+from mailproxy.once import Kept, Once
 from mailproxy.records import Enqueued, NewMessage
 from mailproxy.store import Store
 
@@ -78,6 +79,54 @@ async def submit(
 
     Ids are unique within a tenant's drafts. Raises QuotaExceeded and StorageUnavailable.
     """
+    ready = await _ready(store, intake, settings, drafts)
+    results = await store.queue.enqueue(ready.batches) if ready.batches else []
+    return await _announced(store, intake, settings, ready, results)
+
+
+async def submit_once(
+    store: Store,
+    intake: Intake,
+    settings: Settings,
+    drafts: Mapping[TenantPk, Sequence[Draft]],
+    once: Once[Submitted],
+) -> Submitted | Kept | None:
+    """`submit` under a key, with its answer kept; Kept and None as `Queue.enqueue_once` has them."""
+    ready = await _ready(store, intake, settings, drafts)
+    results = await store.queue.enqueue_once(
+        ready.batches, Once(once.ticket, lambda results: once.answer(_submitted(ready.ends(results))))
+    )
+    if results is None or isinstance(results, Kept):
+        return results
+    return await _announced(store, intake, settings, ready, results)
+
+
+@dataclass(frozen=True, slots=True)
+class _Ready:
+    """Drafts that were held against the tenants' accounts, and what of them is to be stored."""
+
+    checked: Mapping[TenantPk, Sequence[Draft]]
+    batches: Mapping[TenantPk, Sequence[NewMessage]]
+
+    def ends(self, results: Sequence[Enqueued]) -> dict[TenantPk, list[Accepted | Rejected]]:
+        rest = iter(results)
+        return {
+            tenant: [_end(draft, next(rest) if _is_recordable(draft) else None) for draft in ours]
+            for tenant, ours in self.checked.items()
+        }
+
+
+def _submitted(ends: Mapping[TenantPk, Sequence[Accepted | Rejected]]) -> Submitted:
+    found = [end for ours in ends.values() for end in ours]
+    return Submitted(
+        tuple(end for end in found if isinstance(end, Accepted)),
+        tuple(end for end in found if isinstance(end, Rejected)),
+    )
+
+
+async def _ready(
+    store: Store, intake: Intake, settings: Settings, drafts: Mapping[TenantPk, Sequence[Draft]]
+) -> _Ready:
     checked: dict[TenantPk, list[Draft]] = {}
     batches: dict[TenantPk, list[NewMessage]] = {}
     for tenant, ours in drafts.items():
@@ -89,16 +138,23 @@ async def submit(
         ]
         if items:
             batches[tenant] = items
-    results = iter(await store.queue.enqueue(batches) if batches else ())
-    ends: list[Accepted | Rejected] = []
-    for tenant, ours in checked.items():
-        found = [_end(draft, next(results) if _is_recordable(draft) else None) for draft in ours]
-        intake.accepted(tenant, sum(isinstance(end, Accepted) for end in found))
-        ends += found
-    accepted = tuple(end for end in ends if isinstance(end, Accepted))
-    if accepted and settings.dispatch_on_arrival and not settings.test_mode:
+    return _Ready(checked, batches)
+
+
+async def _announced(
+    store: Store, intake: Intake, settings: Settings, ready: _Ready, results: Sequence[Enqueued]
+) -> Submitted:
+    found = ready.ends(results)
+    for tenant, ends in found.items():
+        intake.accepted(tenant, sum(isinstance(end, Accepted) for end in ends))
+        for draft, end in zip(ready.checked[tenant], ends, strict=True):
+            if isinstance(end, Accepted):
+                of = log.Of(end.message_id, draft.client_id, draft.tenant_id or "", draft.account_id)
+                log.queued(of, priority=draft.priority)
+    done = _submitted(found)
+    if done.accepted and settings.dispatch_on_arrival and not settings.test_mode:
         await store.wakeups.announce("queue")
-    return Submitted(accepted, tuple(end for end in ends if isinstance(end, Rejected)))
+    return done
 
 
 def _with_account(draft: Draft, accounts: Mapping[str, AccountPk]) -> Draft:
@@ -135,8 +191,6 @@ def _end(draft: Draft, result: Enqueued | None) -> Accepted | Rejected:
     assert result is not None, "only drafts with faults are not enqueued"
     if result.refused is not None or result.message_id is None:
         return Rejected(draft.client_id, (Fault("id", result.refused or "not_queued", ""),))
-    of = log.Of(result.message_id, draft.client_id, draft.tenant_id or "", draft.account_id)
-    log.queued(of, priority=draft.priority)
     return Accepted(draft.client_id, result.message_id)
 
 

@@ -16,6 +16,7 @@ from mailproxy.model import (
     Status,
     TenantPk,
 )
+from mailproxy.once import KEPT_FOR, Kept, Once, Ticket
 from mailproxy.records import (
     Claim,
     DueAccount,
@@ -30,6 +31,7 @@ from mailproxy.records import (
 )
 from sql import rows
 from sql.engine import Engine, Last, Work, one
+from sql.once import enqueue_once, kept, kept_answer
 from sql.queries import Row, Step
 
 # The windows hold if a dot follows the clock they were read by within SLACK; the commit takes some of that.
@@ -47,6 +49,18 @@ class SqlQueue:
 
     async def enqueue(self, batches: Mapping[TenantPk, Sequence[NewMessage]]) -> list[Enqueued]:
         return await self.engine.write(lambda: _enqueue_all(batches, self.fallback))
+
+    async def enqueue_once(
+        self, batches: Mapping[TenantPk, Sequence[NewMessage]], once: Once[Sequence[Enqueued]]
+    ) -> list[Enqueued] | Kept | None:
+        return await self.engine.write(lambda: enqueue_once(_enqueue_all(batches, self.fallback), once))
+
+    async def kept_answer(self, ticket: Ticket) -> Kept | None:
+        step = kept_answer(ticket)
+        return kept(await self.engine.read(lambda: one(step.query, **step.params)))
+
+    async def forget_answers(self, *, limit: int) -> int:
+        return len(await self.engine.write(lambda: one("forget_answers", kept_for=KEPT_FOR, limit=limit)))
 
     async def queued(self, tenant: TenantPk, at_most: int) -> int:
         found = await self.engine.read(lambda: one("queued", tenant=tenant, at_most=at_most))

@@ -48,6 +48,11 @@ async def set_aside(store: Store, settings: Settings) -> int:
     return await _in_chunks(chunk)
 
 
+async def forget_answers(store: Store, settings: Settings) -> int:
+    """Answers to calls under an idempotency key that were kept long enough."""
+    return await _in_chunks(lambda: store.queue.forget_answers(limit=CHUNK))
+
+
 async def forget_dead(store: Store, settings: Settings) -> int:
     """Processes that are long silent are declared dead; one that still lives finds out at its next beat."""
     return await store.fleet.forget_dead(silence(settings))
@@ -73,4 +78,5 @@ SCHEDULE = (
     Scheduled("forget_dead", 30, forget_dead),
     Scheduled("set_aside", 30, set_aside),
     Scheduled("clean_up", 60, clean_up),
+    Scheduled("forget_answers", 600, forget_answers),
 )

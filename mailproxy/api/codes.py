@@ -59,6 +59,18 @@ ERRORS: Mapping[str, Word] = {
         "The request header did not arrive in time.", "The request header did not arrive in time"
     ),
     "header_too_large": Word("The request header is too large.", "The request header is too large"),
+    "idempotency_in_flight": Word(
+        "A call under this `Idempotency-Key` is under way; repeat it to get its answer.",
+        "A call under this Idempotency-Key is under way",
+    ),
+    "idempotency_key_reused": Word(
+        "This `Idempotency-Key` was used with another body in the last 24 hours; take a new one.",
+        "This Idempotency-Key was used with another body: take a new key for a new call",
+    ),
+    "invalid_idempotency_key": Word(
+        "`Idempotency-Key` is empty, too long, given twice, or not visible ASCII.",
+        "Idempotency-Key must be 1 to 255 visible ASCII characters, given once",
+    ),
     "invalid_cursor": Word(
         "Pass `next_cursor` of the former page unchanged, or no cursor.", "The cursor is not one of ours"
     ),

@@ -3,7 +3,7 @@
 import inspect
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
@@ -50,6 +50,7 @@ class Services:
     failed_auth: FailedAuth
     instance: Instance
     routes: tuple["Route", ...]
+    in_flight: set[tuple[int, str]] = field(default_factory=set)
 
 
 class Call:
@@ -87,18 +88,18 @@ class Call:
         found = await self.store.directory.tenant(tenant_id)
         return found.pk if found else None
 
-    async def json(self) -> Any:
-        """The body's value; NUL and half surrogates are still in it."""
-        return self._value(await self._body())
+    def header(self, name: str) -> list[str]:
+        return Headers(scope=self._scope).getlist(name)
 
-    def _value(self, body: bytes) -> Any:
+    def value(self, body: bytes) -> Any:
+        """The body's value; NUL and half surrogates are still in it."""
         kind = Headers(scope=self._scope).get("content-type", "application/json")
         kind = kind.partition(";")[0].strip().lower()
         if kind != "application/json" and not kind.endswith("+json"):
             raise Refusal(415, "Send application/json", "unsupported_media_type")
         return strictjson.read(body)
 
-    async def _body(self) -> bytes:
+    async def raw(self) -> bytes:
         chunks = []
         while True:
             message = await self._receive()
@@ -116,10 +117,10 @@ class Call:
 
     async def body(self, model: type[F], *, optional: bool = False) -> F:
         """The decoded body; its unknown fields become warnings."""
-        body = await self._body()
+        body = await self.raw()
         if optional and not body:
             return _decoded(model, {}, "body")[0]
-        given = self._value(body)
+        given = self.value(body)
         if where := strictjson.unstorable(body, given):
             raise Refusal(400, f"{where} holds NUL or half of a surrogate pair", "invalid_text")
         form, self.warnings = _decoded(model, given, "body")

@@ -1,43 +1,82 @@
 """add-messages: every fault of a call is found first, then what is right is queued in one transaction."""
 
 import asyncio
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 from mailproxy import submission
-from mailproxy.api import wire_messages
+from mailproxy.api import idempotency, wire_messages
 from mailproxy.api.answers import Answer
 from mailproxy.api.refusals import Refusal, foreign_tenant
 from mailproxy.api.routing import Call
 from mailproxy.checks import Fault
 from mailproxy.model import TenantPk, public_pk
+from mailproxy.once import Kept, Once, Ticket
 from mailproxy.submission import Draft, Rejected, Submitted
 
 _TURN = 50
 
 
 async def add_messages(call: Call) -> Answer:
-    wanted = wire_messages.decode(await call.json())
+    """Under an `Idempotency-Key` a call happens once: in the 24 hours after an answer that came from its
+    transaction (200, or 400 `all_rejected`) the same key and body get that answer again. Other refusals are not
+    kept, as nothing was done. A tenant's keys are its own; those of the admin are one set over all tenants."""
+    body = await call.raw()
+    ticket = idempotency.ticket(call, body)
+    if ticket is None:
+        return await _submitted(call, call.value(body), None)
+    with idempotency.alone(call, ticket):
+        kept = await call.store.queue.kept_answer(ticket)
+        if kept is not None:
+            return idempotency.replay(kept, ticket)
+        return await _submitted(call, call.value(body), ticket)
+
+
+async def _submitted(call: Call, value: Any, ticket: Ticket | None) -> Answer:
+    wanted = wire_messages.decode(value)
     settings = call.services.settings
     if len(wanted.messages) > settings.max_batch:
         text = f"Cannot enqueue more than {settings.max_batch} messages at once"
         raise Refusal(400, {"error": text, "rejected": []}, "batch_too_large")
     drafts, homeless = await _by_tenant(call, await _drafts(call, wanted))
-    done = await submission.submit(call.store, call.services.intake, settings, drafts)
-    call.warnings += wanted.warnings
-    return _answer(await call.services.instance.bits(), done, homeless)
+    instance = await call.services.instance.bits()
+
+    def said(done: Submitted) -> tuple[int, dict[str, Any]]:
+        return _said(instance, done, homeless, wanted.warnings)
+
+    intake = call.services.intake
+    if ticket is None:
+        return _answer(*said(await submission.submit(call.store, intake, settings, drafts)))
+    once: Once[Submitted] = Once(ticket, lambda done: _kept(ticket, *said(done)))
+    found = await submission.submit_once(call.store, intake, settings, drafts, once)
+    if found is None:
+        raise idempotency.in_flight()
+    return idempotency.replay(found, ticket) if isinstance(found, Kept) else _answer(*said(found))
 
 
-def _answer(instance: int, done: Submitted, homeless: Sequence[Rejected]) -> Answer:
+def _kept(ticket: Ticket, status: int, said: dict[str, Any]) -> Kept:
+    return Kept(ticket.fingerprint, status, json.dumps(said))
+
+
+def _answer(status: int, said: dict[str, Any]) -> Answer:
+    if status != 200:
+        raise Refusal(status, said["detail"], said["code"])
+    return said
+
+
+def _said(
+    instance: int, done: Submitted, homeless: Sequence[Rejected], warnings: Sequence[str]
+) -> tuple[int, dict[str, Any]]:
     rejected = [
         {"id": one.client_id or None, "reason": one.reason, "code": one.code}
         for one in (*homeless, *done.rejected)
     ]
     if not done.accepted and any(one["code"] != "already_sent" for one in rejected):
         detail = {"error": "All messages were rejected", "rejected": rejected}
-        raise Refusal(400, detail, "all_rejected")
-    return {
+        return 400, {"detail": detail, "code": "all_rejected"}
+    said = {
         "ok": True,
         "queued": len(done.accepted),
         "rejected": rejected,
@@ -45,6 +84,7 @@ def _answer(instance: int, done: Submitted, homeless: Sequence[Rejected]) -> Ans
             {"id": one.client_id, "pk": public_pk(instance, one.message_id)} for one in done.accepted
         ],
     }
+    return 200, {**said, "warnings": list(warnings)} if warnings else said
 
 
 async def _drafts(call: Call, wanted: wire_messages.Call) -> list[Draft]:

@@ -64,6 +64,7 @@ e AS (DELETE FROM event WHERE message_id IN (SELECT id FROM m)),
 o AS (DELETE FROM outbox WHERE tenant_pk IN (SELECT pk FROM t)),
 v AS (DELETE FROM undelivered WHERE message_id IN (SELECT id FROM m)),
 s AS (DELETE FROM suspension WHERE tenant_pk IN (SELECT pk FROM t)),
+y AS (DELETE FROM kept_answer WHERE scope IN (SELECT pk FROM t)),
 l AS (DELETE FROM account_lease WHERE account_pk IN (SELECT pk FROM account WHERE tenant_pk IN (SELECT pk FROM t))),
 w AS (DELETE FROM rate_limit WHERE (kind = 0 AND scope IN (SELECT pk FROM t))
       OR (kind = 1 AND scope IN (SELECT pk FROM account WHERE tenant_pk IN (SELECT pk FROM t)))),

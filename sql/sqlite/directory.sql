@@ -56,6 +56,7 @@ DELETE FROM outbox WHERE tenant_pk = (SELECT pk FROM tenant WHERE id = :id);
 DELETE FROM undelivered WHERE tenant_pk = (SELECT pk FROM tenant WHERE id = :id);
 DELETE FROM message WHERE tenant_pk = (SELECT pk FROM tenant WHERE id = :id);
 DELETE FROM suspension WHERE tenant_pk = (SELECT pk FROM tenant WHERE id = :id);
+DELETE FROM kept_answer WHERE scope = (SELECT pk FROM tenant WHERE id = :id);
 DELETE FROM account_lease WHERE account_pk IN (SELECT pk FROM account WHERE tenant_pk = (SELECT pk FROM tenant WHERE id = :id));
 DELETE FROM rate_limit WHERE (kind = 0 AND scope = (SELECT pk FROM tenant WHERE id = :id)) OR (kind = 1 AND scope IN (SELECT pk FROM account WHERE tenant_pk = (SELECT pk FROM tenant WHERE id = :id)));
 DELETE FROM rate_slot WHERE (kind = 0 AND scope = (SELECT pk FROM tenant WHERE id = :id)) OR (kind = 1 AND scope IN (SELECT pk FROM account WHERE tenant_pk = (SELECT pk FROM tenant WHERE id = :id)));

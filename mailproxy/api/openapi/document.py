@@ -12,6 +12,7 @@ from mailproxy import __version__
 from mailproxy.api import schemas
 from mailproxy.api.auth import Access
 from mailproxy.api.codes import ERRORS
+from mailproxy.api.idempotency import HEADER, KEY
 from mailproxy.api.openapi import errors
 from mailproxy.api.openapi.components import Components
 from mailproxy.api.openapi.glossary import ABOUT, IDS, TAGS
@@ -41,10 +42,20 @@ _REQUEST_ID = {
     "description": "An id for this request; one is made when it is missing or odd.",
     "schema": {"type": "string", "pattern": "^[A-Za-z0-9._:/+=@-]{1,128}$"},
 }
+_IDEMPOTENCY_KEY = {
+    "name": HEADER,
+    "in": "header",
+    "description": "Under the same key the same call happens once in 24 hours; its answer is said again.",
+    "schema": {"type": "string", "pattern": f"^{KEY}$"},
+}
 _RESPONSE_HEADERS: Mapping[str, Any] = {
     "X-Request-ID": {"description": "The request's id.", "schema": {"type": "string"}},
     "Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer", "minimum": 1}},
     "WWW-Authenticate": {"description": "`Bearer`.", "schema": {"type": "string"}},
+    "Idempotent-Replayed": {
+        "description": "`true` when this was said before.",
+        "schema": {"const": "true"},
+    },
 }
 _HEADERS_AT = {401: ("WWW-Authenticate",), 429: ("Retry-After",), 503: ("Retry-After",)}
 
@@ -76,7 +87,7 @@ def build(routes: Sequence[Route]) -> dict[str, Any]:
         "components": {
             "schemas": dict(sorted(components.schemas.items())),
             "responses": dict(sorted(responses.items())),
-            "parameters": {"RequestId": _REQUEST_ID},
+            "parameters": {"RequestId": _REQUEST_ID, "IdempotencyKey": _IDEMPOTENCY_KEY},
             "headers": _RESPONSE_HEADERS,
             "securitySchemes": {
                 "ApiToken": {"type": "apiKey", "in": "header", "name": "X-API-Token"},
@@ -154,6 +165,8 @@ def _parameters(entry: _Entry, components: Components) -> list[dict[str, Any]]:
     for parameter in found:
         if parameter["name"] in entry.operation.given:
             parameter["example"] = entry.operation.given[parameter["name"]]
+    if entry.operation.happens_once:
+        found.append({"$ref": "#/components/parameters/IdempotencyKey"})
     return [*found, {"$ref": "#/components/parameters/RequestId"}]
 
 
@@ -163,7 +176,8 @@ def _answer(entry: _Entry, components: Components) -> dict[str, Any]:
         content: dict[str, Any] = {kind: {"schema": {"type": "string"}}}
     else:
         content = _content(components.of(kind), entry.operation.example)
-    return {"description": entry.route.answers, "headers": _headers(200), "content": content}
+    headers = _headers(200, *(("Idempotent-Replayed",) if entry.operation.happens_once else ()))
+    return {"description": entry.route.answers, "headers": headers, "content": content}
 
 
 def _content(schema: dict[str, Any], example: object) -> dict[str, Any]:
@@ -199,6 +213,6 @@ def _error(status: int, codes: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def _headers(status: int) -> dict[str, Any]:
-    names = ("X-Request-ID", *_HEADERS_AT.get(status, ()))
+def _headers(status: int, *more: str) -> dict[str, Any]:
+    names = ("X-Request-ID", *_HEADERS_AT.get(status, ()), *more)
     return {name: {"$ref": f"#/components/headers/{name}"} for name in names}

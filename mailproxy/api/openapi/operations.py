@@ -19,7 +19,7 @@ Errors = tuple[tuple[int, str], ...]
 class Operation:
     """`answer` is the type of the answers at `answered_at`, or their media type; `body` the type of a body that the
     endpoint's `body` parameter does not tell, `sent` an example of it, `given` of parameters. `errors` are those
-    that only the endpoint knows."""
+    that only the endpoint knows; `happens_once` under an `Idempotency-Key`."""
 
     name: str
     summary: str
@@ -31,6 +31,7 @@ class Operation:
     given: Mapping[str, str] = field(default_factory=dict)
     errors: Errors = ()
     answered_at: tuple[int, ...] = (200,)
+    happens_once: bool = False
 
 
 _BY_TENANT = {"tenant_id": "acme"}
@@ -99,9 +100,13 @@ _COMMANDS = {
         errors=(
             (400, "all_rejected"),
             (400, "batch_too_large"),
+            (400, "invalid_idempotency_key"),
+            (409, "idempotency_in_flight"),
+            (422, "idempotency_key_reused"),
             (429, "quota_exceeded"),
             (503, "disk_full"),
         ),
+        happens_once=True,
     ),
     "POST /commands/run-now": Operation(
         "runNow",
