@@ -6,6 +6,7 @@ import os
 import re
 import secrets
 import socket
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -88,18 +89,37 @@ def _make_once(path: Path, text: str) -> None:
         raise ConfigurationError(f"{path} cannot be written: {error.strerror}: {_REMEDY}") from error
 
 
-def _make(path: Path, text: str) -> None:
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+def write_key_file(path: Path, keys: Sequence[bytes]) -> None:
+    """Replace the key ring in `path`, durably: rows may be sealed with its keys from now on."""
     try:
-        with os.fdopen(descriptor, "w", encoding="ascii") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
+        draft = _draft(path, ",".join(base64.b64encode(key).decode() for key in keys) + "\n")
+        draft.replace(path)
+        _sync_folder(path)
+    except OSError as error:
+        raise ConfigurationError(f"{path} cannot be written: {error.strerror}: {_REMEDY}") from error
+
+
+def _make(path: Path, text: str) -> None:
+    draft = _draft(path, text)
+    try:
         with suppress(FileExistsError):
             os.link(draft, path)
     finally:
         draft.unlink()
+    _sync_folder(path)
+
+
+def _draft(path: Path, text: str) -> Path:
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w", encoding="ascii") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    return draft
+
+
+def _sync_folder(path: Path) -> None:
     folder = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(folder)

@@ -279,6 +279,12 @@ class Upkeep(Protocol):
     async def evidence(self, tenant: TenantPk, client_id: str) -> Evidence | None:
         """All that may keep a message from going, on one snapshot; None when there is no such message."""
 
+    async def seals(self) -> dict[str, int]:
+        """How many secrets each key seals, by key id; the canary counts as one."""
+
+    async def reseal(self) -> int:
+        """Seal with the ring's first key what others seal; how many values that were. Safe to interrupt."""
+
 
 class Administration(Protocol):
     async def instance(self) -> Stored:

@@ -1,18 +1,22 @@
-"""What operators ask of the database: why a message waits, and what time it is there."""
+"""What operators ask of the database: why a message waits, what time it is there, which keys seal what."""
 
 import time
+from collections import Counter
 from dataclasses import dataclass
 
 from mailproxy.evidence import MOST_AHEAD, Evidence, Holder, QueueRow, Suspension
 from mailproxy.figures import ProcessView
 from mailproxy.model import Epoch, Instant, Seconds, TenantPk
 from mailproxy.records import AccountView, MessageFilter
-from mailproxy.vault import Vault
+from mailproxy.vault import Vault, sealed_by
 from sql import rows
 from sql.engine import Engine, Work, one
 from sql.messages import PAST_ALL, filters
 from sql.queries import Row, Step
 from sql.reports import standing
+
+CHUNK = 100
+CANARY = "canary"
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +29,26 @@ class SqlUpkeep:
         ((told,),) = await self.engine.read(lambda: one("clock"))
         answered = time.time()
         return float(told) - (asked + answered) / 2
+
+    async def seals(self) -> dict[str, int]:
+        found = await self.engine.read(lambda: one("sealed_values"))
+        return dict(Counter(sealed_by(bytes(sealed)) for _, _, _, sealed in found))
+
+    async def reseal(self) -> int:
+        """In small transactions, the canary last: a value changed meanwhile is left to the next call."""
+        found = await self.engine.read(lambda: one("sealed_values"))
+        old = [row for row in found if sealed_by(bytes(row[3])) != self.vault.active]
+        old.sort(key=lambda row: row[0] == CANARY)
+        resealed = 0
+        for first in range(0, len(old), CHUNK):
+            steps = tuple(self._resealed(row) for row in old[first : first + CHUNK])
+            resealed += await self.engine.write(lambda steps=steps: _all(steps))  # type: ignore[misc]
+        return resealed
+
+    def _resealed(self, row: Row) -> Step:
+        place, pk, bound_to, sealed = row
+        fresh = self.vault.reseal(bytes(sealed), bound_to)
+        return Step(f"reseal_{place}", {"pk": pk, "sealed": bytes(sealed), "fresh": fresh})
 
     async def evidence(self, tenant: TenantPk, client_id: str) -> Evidence | None:
         return await self.engine.read(lambda: self._evidence(tenant, client_id))
@@ -69,6 +93,11 @@ class SqlUpkeep:
         )
         (windows,) = yield (Step("account_windows", {"accounts": [row[0] for row in found]}),)
         return rows.account_view(self.vault, found[0], rows.windows(windows)) if found else None
+
+
+def _all(steps: tuple[Step, ...]) -> Work[int]:
+    done = yield steps
+    return sum(map(len, done))
 
 
 def _queue_row(row: Row) -> QueueRow:

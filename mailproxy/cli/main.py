@@ -17,6 +17,7 @@ from mailproxy.cli import (
     demo,
     doctor,
     instances,
+    keys,
     messages,
     send,
     serve,
@@ -129,6 +130,7 @@ for _command in (
     *context.COMMANDS,
     bounces.bounces,
     database.db,
+    keys.keys,
     doctor.doctor,
     demo.demo,
 ):

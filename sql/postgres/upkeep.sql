@@ -33,3 +33,19 @@ SELECT t.id, t.name, t.active, t.client_base_url, extract(epoch FROM now())::flo
        + (SELECT count(*) FROM undelivered u WHERE u.tenant_pk = t.pk AND u.next_try_at IS NOT NULL),
        (SELECT count(*) FROM undelivered u WHERE u.tenant_pk = t.pk AND u.next_try_at IS NULL)
 FROM tenant t LEFT JOIN tenant_sync s ON s.tenant_pk = t.pk WHERE t.pk = %(tenant)s;
+
+-- name: sealed_values
+-- Each with what it is bound to, as rows.py writes it.
+SELECT 'canary' AS place, 1::bigint AS pk, 'canary', canary FROM instance WHERE canary IS NOT NULL
+UNION ALL SELECT 'client_auth', pk, 'tenant|' || id || '|client_auth', client_auth FROM tenant WHERE client_auth IS NOT NULL
+UNION ALL SELECT 'password', pk, 'account|' || tenant_pk || '/' || id || '|password', secret FROM account WHERE secret IS NOT NULL
+ORDER BY place, pk;
+
+-- name: reseal_canary
+UPDATE instance SET canary = %(fresh)s WHERE one = (%(pk)s = 1) AND canary = %(sealed)s RETURNING 1;
+
+-- name: reseal_client_auth
+UPDATE tenant SET client_auth = %(fresh)s WHERE pk = %(pk)s AND client_auth = %(sealed)s RETURNING 1;
+
+-- name: reseal_password
+UPDATE account SET secret = %(fresh)s WHERE pk = %(pk)s AND secret = %(sealed)s RETURNING 1;

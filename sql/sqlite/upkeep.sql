@@ -31,3 +31,19 @@ SELECT t.id, t.name, t.active, t.client_base_url, :now, s.last_call_at, s.muted_
        + (SELECT count(*) FROM undelivered u WHERE u.tenant_pk = t.pk AND u.next_try_at IS NOT NULL),
        (SELECT count(*) FROM undelivered u WHERE u.tenant_pk = t.pk AND u.next_try_at IS NULL)
 FROM tenant t LEFT JOIN tenant_sync s ON s.tenant_pk = t.pk WHERE t.pk = :tenant;
+
+-- name: sealed_values
+-- Each with what it is bound to, as rows.py writes it.
+SELECT 'canary' AS place, 1 AS pk, 'canary', canary FROM instance WHERE canary IS NOT NULL
+UNION ALL SELECT 'client_auth', pk, 'tenant|' || id || '|client_auth', client_auth FROM tenant WHERE client_auth IS NOT NULL
+UNION ALL SELECT 'password', pk, 'account|' || tenant_pk || '/' || id || '|password', secret FROM account WHERE secret IS NOT NULL
+ORDER BY place, pk;
+
+-- name: reseal_canary
+UPDATE instance SET canary = :fresh WHERE one = :pk AND canary = :sealed RETURNING 1;
+
+-- name: reseal_client_auth
+UPDATE tenant SET client_auth = :fresh WHERE pk = :pk AND client_auth = :sealed RETURNING 1;
+
+-- name: reseal_password
+UPDATE account SET secret = :fresh WHERE pk = :pk AND secret = :sealed RETURNING 1;

@@ -1,9 +1,17 @@
 """What operators ask of the database."""
 
+from dataclasses import replace
+
+from mailproxy.config import Settings
 from mailproxy.evidence import Evidence
 from mailproxy.model import AccountCondition, State
-from mailproxy.records import AccountWrite, TenantWrite
-from tests.sql.conftest import World, failed
+from mailproxy.records import AccountWrite, ClientAuth, TenantWrite
+from mailproxy.vault import Vault, key_id
+from sql.store import SqlStore
+from tests.sql.conftest import Sql, World, failed
+
+OLD, NEW = b"k" * 32, b"n" * 32
+NOT_SEALED = {("tenant_key", "hash")}
 
 
 async def _evidence(world: World, client_id: str) -> Evidence:
@@ -75,3 +83,47 @@ async def test_suspensions_limits_and_rests_are_shown(world: World) -> None:
 
 async def test_nothing_is_known_of_a_message_that_is_not_there(world: World) -> None:
     assert await world.store.upkeep.evidence(world.tenant, "nowhere") is None
+
+
+def _with_ring(store: SqlStore, *keys: bytes) -> SqlStore:
+    vault = Vault(keys)
+    return replace(
+        store,
+        upkeep=replace(store.upkeep, vault=vault),
+        directory=replace(store.directory, vault=vault),
+    )
+
+
+async def test_everything_that_is_sealed_can_be_sealed_anew(world: World) -> None:
+    await world.store.fleet.put_canary(Vault([OLD]).make_canary())
+    auth = ClientAuth("bearer", token="t")
+    await world.store.directory.put_tenant(TenantWrite(id="acme", client_auth=auth), None, None)
+    await world.add_account("with", password="p", user="u")
+    both = _with_ring(world.store, NEW, OLD)
+    assert await both.upkeep.seals() == {key_id(OLD): 3}
+    assert await both.upkeep.reseal() == 3
+    assert await both.upkeep.reseal() == 0
+    alone = _with_ring(world.store, NEW)
+    assert await alone.upkeep.seals() == {key_id(NEW): 3}
+    tenant = await alone.directory.tenant("acme")
+    view = await alone.directory.account(world.tenant, "with")
+    assert tenant is not None
+    assert view is not None
+    assert (tenant.client_auth, view.account.password) == (auth, "p")
+    canary = await alone.fleet.canary()
+    assert canary is not None
+    Vault([NEW]).check_canary(canary)
+
+
+async def test_no_sealed_column_is_forgotten(settings: Settings, sql: Sql, dialect: str) -> None:
+    if dialect == "postgres":
+        columns = sql(
+            "SELECT table_name, column_name FROM information_schema.columns"
+            " WHERE data_type = 'bytea' AND table_schema = 'public'"
+        )
+    else:
+        columns = sql(
+            "SELECT m.name, c.name FROM sqlite_schema m, pragma_table_info(m.name) c WHERE c.type = 'BLOB'"
+        )
+    known = {("instance", "canary"), ("tenant", "client_auth"), ("account", "secret")}
+    assert {*columns} == known | NOT_SEALED, "upkeep.sql must seal it anew when keys are rotated"
