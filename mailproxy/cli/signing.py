@@ -35,7 +35,7 @@ def webhook_secret(
     remove: bool,
     as_json: bool,
 ) -> None:
-    """Sign the calls to a tenant with a new secret and print it, only this once.
+    """Make and print a new secret that signs a tenant's calls.
 
     The scheme is that of Standard Webhooks.
     """

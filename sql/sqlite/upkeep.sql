@@ -35,6 +35,9 @@ FROM tenant t LEFT JOIN tenant_sync s ON s.tenant_pk = t.pk WHERE t.pk = :tenant
 -- name: sealed_values
 -- Each with what it is bound to, as rows.py writes it.
 SELECT 'canary' AS place, 1 AS pk, 'canary', canary FROM instance WHERE canary IS NOT NULL
+UNION ALL SELECT 'bounce_secret', 1, 'instance|bounce|password', bounce_secret FROM instance WHERE bounce_secret IS NOT NULL
+UNION ALL SELECT 'webhook_secrets', pk, 'tenant|' || id || '|webhook_secrets', webhook_secrets FROM tenant
+    WHERE webhook_secrets IS NOT NULL
 UNION ALL SELECT 'client_auth', pk, 'tenant|' || id || '|client_auth', client_auth FROM tenant WHERE client_auth IS NOT NULL
 UNION ALL SELECT 'password', pk, 'account|' || tenant_pk || '/' || id || '|password', secret FROM account WHERE secret IS NOT NULL
 ORDER BY place, pk;
@@ -47,3 +50,9 @@ UPDATE tenant SET client_auth = :fresh WHERE pk = :pk AND client_auth = :sealed 
 
 -- name: reseal_password
 UPDATE account SET secret = :fresh WHERE pk = :pk AND secret = :sealed RETURNING 1;
+
+-- name: reseal_bounce_secret
+UPDATE instance SET bounce_secret = :fresh WHERE one = :pk AND bounce_secret = :sealed RETURNING 1;
+
+-- name: reseal_webhook_secrets
+UPDATE tenant SET webhook_secrets = :fresh WHERE pk = :pk AND webhook_secrets = :sealed RETURNING 1;

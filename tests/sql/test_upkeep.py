@@ -6,12 +6,20 @@ from mailproxy.config import Settings
 from mailproxy.evidence import Evidence
 from mailproxy.model import AccountCondition, State
 from mailproxy.records import AccountWrite, ClientAuth, TenantWrite
+from mailproxy.signing import SigningSecret
 from mailproxy.vault import Vault, key_id
 from sql.store import SqlStore
 from tests.sql.conftest import Sql, World, failed
 
 OLD, NEW = b"k" * 32, b"n" * 32
-NOT_SEALED = {("tenant_key", "hash")}
+SEALED = {
+    ("instance", "canary"),
+    ("instance", "bounce_secret"),
+    ("tenant", "client_auth"),
+    ("tenant", "webhook_secrets"),
+    ("account", "secret"),
+}
+NOT_SEALED = {("tenant_key", "hash"), ("kept_answer", "fingerprint")}
 
 
 async def _evidence(world: World, client_id: str) -> Evidence:
@@ -91,25 +99,30 @@ def _with_ring(store: SqlStore, *keys: bytes) -> SqlStore:
         store,
         upkeep=replace(store.upkeep, vault=vault),
         directory=replace(store.directory, vault=vault),
+        administration=replace(store.administration, vault=vault),
     )
 
 
 async def test_everything_that_is_sealed_can_be_sealed_anew(world: World) -> None:
     await world.store.fleet.put_canary(Vault([OLD]).make_canary())
     auth = ClientAuth("bearer", token="t")
-    await world.store.directory.put_tenant(TenantWrite(id="acme", client_auth=auth), None, None)
+    signing = (SigningSecret("whsec_c2VjcmV0"),)
+    wanted = TenantWrite(id="acme", client_auth=auth, webhook_secrets=signing)
+    await world.store.directory.put_tenant(wanted, None, None)
+    await world.store.administration.change_instance({}, "b")
     await world.add_account("with", password="p", user="u")
     both = _with_ring(world.store, NEW, OLD)
-    assert await both.upkeep.seals() == {key_id(OLD): 3}
-    assert await both.upkeep.reseal() == 3
+    assert await both.upkeep.seals() == {key_id(OLD): 5}
+    assert await both.upkeep.reseal() == 5
     assert await both.upkeep.reseal() == 0
     alone = _with_ring(world.store, NEW)
-    assert await alone.upkeep.seals() == {key_id(NEW): 3}
+    assert await alone.upkeep.seals() == {key_id(NEW): 5}
     tenant = await alone.directory.tenant("acme")
     view = await alone.directory.account(world.tenant, "with")
     assert tenant is not None
     assert view is not None
-    assert (tenant.client_auth, view.account.password) == (auth, "p")
+    assert (tenant.client_auth, tenant.webhook_secrets, view.account.password) == (auth, signing, "p")
+    assert (await alone.administration.instance()).bounce_password == "b"
     canary = await alone.fleet.canary()
     assert canary is not None
     Vault([NEW]).check_canary(canary)
@@ -125,5 +138,4 @@ async def test_no_sealed_column_is_forgotten(settings: Settings, sql: Sql, diale
         columns = sql(
             "SELECT m.name, c.name FROM sqlite_schema m, pragma_table_info(m.name) c WHERE c.type = 'BLOB'"
         )
-    known = {("instance", "canary"), ("tenant", "client_auth"), ("account", "secret")}
-    assert {*columns} == known | NOT_SEALED, "upkeep.sql must seal it anew when keys are rotated"
+    assert {*columns} == SEALED | NOT_SEALED, "upkeep.sql must seal it anew when keys are rotated"
