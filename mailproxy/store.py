@@ -279,6 +279,9 @@ class Upkeep(Protocol):
     async def evidence(self, tenant: TenantPk, client_id: str) -> Evidence | None:
         """All that may keep a message from going, on one snapshot; None when there is no such message."""
 
+    async def known(self, tenant: TenantPk, client_ids: Sequence[str]) -> frozenset[str]:
+        """Those of the ids that the tenant has messages of."""
+
     async def seals(self) -> dict[str, int]:
         """How many secrets each key seals, by key id; the canary counts as one."""
 

@@ -3,6 +3,7 @@
 Layout of a sealed value: version (1 byte), key id (8), nonce (12), ciphertext and tag.
 """
 
+import base64
 import hashlib
 import os
 from collections.abc import Sequence
@@ -17,6 +18,7 @@ _KEY_ID = slice(1, 9)
 _NONCE = slice(9, 21)
 _SHORTEST = 21 + 16
 _CANARY = "mailproxy"
+FOREIGN = "ENC:"
 
 
 class VaultError(MailproxyError):
@@ -83,6 +85,18 @@ class Vault:
     def check_canary(self, sealed: bytes) -> None:
         """Raises VaultError when these are not the keys the data was sealed with."""
         self.open(sealed, "canary")
+
+
+def open_foreign(text: str, key: bytes) -> str:
+    """Open a secret as genro-mail-proxy stores it: `ENC:` and the base64 of nonce, ciphertext and tag.
+
+    Raises VaultError for another key or a changed text.
+    """
+    try:
+        raw = base64.b64decode(text.removeprefix(FOREIGN), validate=True)
+        return AESGCM(key).decrypt(raw[:12], raw[12:], None).decode()
+    except (InvalidTag, ValueError):
+        raise VaultError("it cannot be opened with this key") from None
 
 
 def sealed_by(sealed: bytes) -> str:

@@ -2,6 +2,7 @@
 
 import time
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mailproxy.evidence import MOST_AHEAD, Evidence, Holder, QueueRow, Suspension
@@ -29,6 +30,11 @@ class SqlUpkeep:
         ((told,),) = await self.engine.read(lambda: one("clock"))
         answered = time.time()
         return float(told) - (asked + answered) / 2
+
+    async def known(self, tenant: TenantPk, client_ids: Sequence[str]) -> frozenset[str]:
+        ids = list(client_ids)
+        found = await self.engine.read(lambda: one("known_messages", tenant=tenant, client_ids=ids))
+        return frozenset(client_id for (client_id,) in found)
 
     async def seals(self) -> dict[str, int]:
         found = await self.engine.read(lambda: one("sealed_values"))

@@ -16,6 +16,7 @@ from mailproxy.cli import (
     database,
     demo,
     doctor,
+    importing,
     instances,
     keys,
     messages,
@@ -132,6 +133,7 @@ for _command in (
     database.db,
     keys.keys,
     doctor.doctor,
+    importing.import_,
     demo.demo,
 ):
     cli.add_command(_command)

@@ -58,3 +58,6 @@ UPDATE instance SET bounce_secret = %(fresh)s WHERE one = (%(pk)s = 1) AND bounc
 
 -- name: reseal_webhook_secrets
 UPDATE tenant SET webhook_secrets = %(fresh)s WHERE pk = %(pk)s AND webhook_secrets = %(sealed)s RETURNING 1;
+
+-- name: known_messages
+SELECT client_id FROM message WHERE tenant_pk = %(tenant)s AND client_id = ANY(%(client_ids)s);

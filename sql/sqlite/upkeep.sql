@@ -56,3 +56,6 @@ UPDATE instance SET bounce_secret = :fresh WHERE one = :pk AND bounce_secret = :
 
 -- name: reseal_webhook_secrets
 UPDATE tenant SET webhook_secrets = :fresh WHERE pk = :pk AND webhook_secrets = :sealed RETURNING 1;
+
+-- name: known_messages
+SELECT client_id FROM message WHERE tenant_pk = :tenant AND client_id IN (SELECT value FROM json_each(:client_ids));
