@@ -72,6 +72,9 @@ class Allowed:
         return self.everything or any(address in network for network in self.networks)
 
 
+NOTHING: Final = Allowed()
+
+
 def allowed(entries: Iterable[str]) -> Allowed:
     """The list in `GMP_EGRESS_ALLOW` or `GMP_FETCH_ALLOW`: networks, addresses, names, `*.names`; `*` for all.
 

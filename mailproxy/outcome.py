@@ -91,6 +91,7 @@ class Trouble(StrEnum):
     """Why an account cannot be used, none of it any message's fault (RELIABILITY H9)."""
 
     DNS = "dns"
+    FORBIDDEN = "host_not_allowed"
     REFUSED = "connection_refused"
     NETWORK = "network"
     TLS = "tls"

@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 from mailproxy import shapes, written
-from mailproxy.api import paging, refusals
+from mailproxy.api import paging, refusals, targets
 from mailproxy.api.answers import Answer
 from mailproxy.api.refusals import Refusal
 from mailproxy.api.routing import Call
@@ -18,15 +18,16 @@ _NOT_OURS = "account not found or not owned by tenant"
 async def put(call: Call, body: AccountForm) -> Answer:
     """Create or replace; a secret that is not given stays."""
     tenant = await _owner(call, body.tenant_id)
-    await call.store.directory.put_account(
-        tenant, _changed(AccountWrite(id=body.id, host=body.host, port=body.port), body)
-    )
+    stored = await call.store.directory.account(tenant, body.id)
+    wanted = _changed(AccountWrite(id=body.id, host=body.host, port=body.port), body)
+    await call.store.directory.put_account(tenant, _placed(call, wanted, body, stored))
     return {"ok": True}
 
 
 async def change(call: Call, query: TenantQuery, body: AccountChange) -> Answer:
     tenant, view = await _one(call, query.tenant_id or body.tenant_id)
-    await call.store.directory.put_account(tenant, _changed(written.account(view), body))
+    wanted = _changed(written.account(view), body)
+    await call.store.directory.put_account(tenant, _placed(call, wanted, body, view))
     return {"ok": True}
 
 
@@ -77,6 +78,17 @@ async def _one(call: Call, tenant_id: str | None) -> tuple[TenantPk, AccountView
     if tenant is None or view is None:
         raise refusals.missing("Account", call.path["id"])
     return tenant, view
+
+
+def _placed(call: Call, write: AccountWrite, form: AccountChange, stored: AccountView | None) -> AccountWrite:
+    by_tenant = targets.host_set_by_tenant(
+        call,
+        (write.host, write.port),
+        (stored.account.host, stored.account.port) if stored else None,
+        given="host" in form.model_fields_set,
+        before=stored is not None and stored.account.host_set_by_tenant,
+    )
+    return replace(write, host_set_by_tenant=by_tenant)
 
 
 def _changed(write: AccountWrite, form: AccountChange) -> AccountWrite:

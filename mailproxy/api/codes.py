@@ -71,6 +71,11 @@ ERRORS: Mapping[str, Word] = {
         "`Idempotency-Key` is empty, too long, given twice, or not visible ASCII.",
         "Idempotency-Key must be 1 to 255 visible ASCII characters, given once",
     ),
+    "host_not_allowed": Word(
+        "A tenant may only use SMTP servers at public addresses; ask the admin to set this one or to allow it"
+        " with `GMP_EGRESS_ALLOW`.",
+        "127.0.0.1 is a loopback address: tenants may not set that; the admin may, or allow it with GMP_EGRESS_ALLOW",
+    ),
     "invalid_cursor": Word(
         "Pass `next_cursor` of the former page unchanged, or no cursor.", "The cursor is not one of ours"
     ),
@@ -127,6 +132,11 @@ ERRORS: Mapping[str, Word] = {
         "Send the body as it is, without Content-Encoding.", "Send the body without Content-Encoding"
     ),
     "unsupported_media_type": Word("Send `application/json`.", "Send application/json"),
+    "url_not_allowed": Word(
+        "A tenant may only name URLs at public addresses; ask the admin to set this one or to allow it with"
+        " `GMP_EGRESS_ALLOW`.",
+        "localhost is this machine: tenants may not set that; the admin may, or allow it with GMP_EGRESS_ALLOW",
+    ),
     "url_too_long": Word("The URL is too long.", "The URL is longer than 8192 octets"),
     "validation_error": Word(
         "Fields are missing or wrong; the list says which, and what is wrong with each.", _FAULTS

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from mailproxy import shapes, tokens, written
-from mailproxy.api import paging, refusals
+from mailproxy.api import paging, refusals, targets
 from mailproxy.api.answers import Answer
 from mailproxy.api.refusals import Refusal
 from mailproxy.api.routing import Call
@@ -40,6 +40,14 @@ async def change(call: Call, body: TenantChange) -> Answer:
     if not call.caller.is_admin and (given := sorted(body.model_fields_set.intersection(_OPERATORS))):
         raise Refusal(403, f"Only the admin may change {' and '.join(given)}", "admin_required")
     write = _changed(written.tenant(stored), body, stored)
+    by_tenant = targets.url_set_by_tenant(
+        call,
+        write.client_base_url,
+        stored.client_base_url,
+        given="client_base_url" in body.model_fields_set,
+        before=stored.url_set_by_tenant,
+    )
+    write = replace(write, url_set_by_tenant=by_tenant)
     await call.store.directory.put_tenant(write, None, None)
     return {"ok": True}
 

@@ -124,6 +124,8 @@ def update(place: Place, /, account_id: str, as_json: bool, **options: Any) -> N
     async def work(store: Store, tenant: Tenant) -> AccountView:
         view = await _existing(store, tenant, account_id, place)
         changed = replace(written.account(view), **given)
+        if "host" in given:
+            changed = replace(changed, host_set_by_tenant=False)
         _require_user(changed)
         await store.directory.put_account(tenant.pk, changed)
         await store.wakeups.announce("queue")

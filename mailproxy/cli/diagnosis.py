@@ -114,7 +114,7 @@ def account(view: AccountView, found: Greeted | AccountTrouble, change: str) -> 
 
 def _mend(trouble: Trouble, one: Account, update: str) -> str:
     match trouble:
-        case Trouble.DNS:
+        case Trouble.DNS | Trouble.FORBIDDEN:
             return f"Correct the name: {update} --host NAME"
         case Trouble.REFUSED | Trouble.NETWORK:
             return f"Open the firewall, or correct the address: {update} --host NAME --port NUMBER"

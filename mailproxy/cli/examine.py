@@ -5,7 +5,7 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from functools import partial
 
-from mailproxy import config, keyfile
+from mailproxy import config, egress, keyfile
 from mailproxy.cli import diagnosis
 from mailproxy.cli.diagnosis import Greeted, Health, Installation, Result
 from mailproxy.config import Settings
@@ -13,6 +13,7 @@ from mailproxy.errors import MailproxyError
 from mailproxy.intake import data_directory, free_octets
 from mailproxy.model import Account, Instant, Seconds
 from mailproxy.outcome import AccountTrouble, Trouble
+from mailproxy.reach import Reach
 from mailproxy.records import AccountView, Tenant
 from mailproxy.reports import TenantCall
 from mailproxy.store import Store
@@ -156,17 +157,18 @@ async def _in_time(examination: Examination, places: asyncio.Semaphore, ends_at:
 
 
 async def _account(place: Installation, view: AccountView, each: Seconds) -> Result:
-    found = await _greeted(view.account, each)
+    reach = Reach(egress.allowed(place.settings.egress_allow))
+    found = await _greeted(view.account, each, reach)
     change = f"{place.here} {view.account.tenant_id} accounts VERB {view.account.id}"
     return diagnosis.account(view, found, change)
 
 
-async def _greeted(account: Account, each: Seconds) -> Greeted | AccountTrouble:
+async def _greeted(account: Account, each: Seconds, reach: Reach) -> Greeted | AccountTrouble:
     """Connect, encrypt and log in as a sender would, then leave."""
     timeouts = Timeouts(connect=each, greeting=each, command=each)
     try:
         async with asyncio.timeout(each):
-            link = await connect(account, timeouts, None, None, require_tls=False)
+            link = await connect(account, timeouts, None, reach, require_tls=False)
     except TimeoutError:
         return AccountTrouble(Trouble.NETWORK, f"no answer within {each:g} s")
     if isinstance(link, AccountTrouble):

@@ -140,6 +140,8 @@ class Given:
         limits = {"hourly": tenant.hourly_limit, "daily": tenant.daily_limit, **self.limits}
         limits = {name: value for name, value in limits.items() if value is not None}
         fields: dict[str, Any] = dict(self.fields)
+        if "client_base_url" in fields:
+            fields["url_set_by_tenant"] = False
         return replace(
             tenant,
             **fields,

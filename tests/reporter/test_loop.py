@@ -10,7 +10,7 @@ from pydantic import SecretStr
 from mailproxy.config import Settings
 from mailproxy.store import Store
 from sql.open import open_store
-from tests.reporter.conftest import TERMS, SignUp, reporting, until
+from tests.reporter.conftest import TERMS, Customer, SignUp, reporting, until
 from tests.support.tenant import Manners
 from workers.frame import Life
 from workers.reporter.loop import entry
@@ -284,3 +284,20 @@ async def test_tenants_without_a_url_are_told_at_the_global_one(
     (call,) = [call for call in hub.endpoint.calls() if call.items]
     assert (call.path, call.items[0]["tenant_id"]) == ("/global", "plain")
     assert call.headers["authorization"] == "Basic dTpw"
+
+
+async def test_a_url_that_a_tenant_set_is_not_called_inside(sign_up: SignUp) -> None:
+    acme = await sign_up("acme", url_set_by_tenant=True)
+    other = await sign_up("other")
+    for customer in (acme, other):
+        await customer.happens("m1")
+    async with reporting(acme.store):
+        await until(other.is_told_everything)
+        await until(lambda: _has_failed(acme))
+    assert acme.endpoint.requests == []
+    assert await acme.waiting() == ["m1"]
+
+
+async def _has_failed(customer: Customer) -> bool:
+    standings = await customer.store.reports.standings(after=None, limit=10)
+    return any(one.tenant_id == customer.id and one.fails for one in standings)

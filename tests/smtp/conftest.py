@@ -9,6 +9,7 @@ import pytest
 
 from mailproxy.model import Account, AccountPk, TenantPk, TlsMode
 from mailproxy.outcome import AccountTrouble
+from mailproxy.reach import Reach
 from tests.support.tls import Authority
 from workers.sender.session import Session, Timeouts, open_session
 
@@ -51,6 +52,7 @@ async def try_open(
     pipelining: bool = True,
     require_tls: bool = False,
     local_hostname: str | None = "client.example.com",
+    reach: Reach | None = None,
     **changes: Any,
 ) -> Session | AccountTrouble:
     """`server` is anything with a port; `changes` are the account's."""
@@ -58,7 +60,7 @@ async def try_open(
         account(server.port, **changes),
         timeouts=timeouts or Timeouts(),
         local_hostname=local_hostname,
-        guard=None,
+        reach=reach or Reach(),
         pipelining=pipelining,
         require_tls=require_tls,
     )

@@ -6,12 +6,15 @@ from pathlib import Path
 
 import pytest
 
+from mailproxy import egress
 from mailproxy.model import Account
 from mailproxy.outcome import AccountTrouble, Sent, Trouble
-from tests.smtp.conftest import SHORT, ImplicitTlsAccount, account, offer, opened, try_open
+from mailproxy.reach import Reach
+from tests.smtp.conftest import SHORT, ImplicitTlsAccount, offer, opened, try_open
+from tests.support.resolving import Rebinding
 from tests.support.smtp import ScriptedServer, Sink
 from tests.support.tls import Authority
-from workers.sender.session import Offered, Session, Timeouts, open_session
+from workers.sender.session import Offered, Session
 
 ServerTls = Callable[..., ssl.SSLContext]
 
@@ -32,32 +35,37 @@ async def test_a_name_nobody_knows_is_a_dns_trouble(log: Path) -> None:
             assert trouble.trouble is Trouble.DNS
 
 
-async def test_the_guard_chooses_the_addresses(log: Path) -> None:
-    asked = []
-
-    async def guard(host: str, port: int) -> list[str]:
-        asked.append((host, port))
-        return ["127.0.0.2", "127.0.0.1"]
-
-    async with Sink(log) as sink:
-        there = account(sink.port, host="relay.example.com")
-        session = await open_session(there, timeouts=Timeouts(), local_hostname=None, guard=guard)
-        assert isinstance(session, Session)
+async def test_a_host_a_tenant_set_is_resolved_once_and_reached_where_it_was_judged(log: Path) -> None:
+    resolver = Rebinding(["127.0.0.2"], ["127.0.0.1"])
+    reach = Reach(egress.allowed(["127.0.0.2"]), resolver)
+    async with Sink(log, host="127.0.0.2") as sink:
+        session = await opened(sink, host="relay.example.com", host_set_by_tenant=True, reach=reach)
         await session.quit()
-        assert asked == [("relay.example.com", sink.port)]
-    assert sink.commands[0].startswith("EHLO ")
+    assert resolver.asked == [("relay.example.com", sink.port)]
 
 
-async def test_the_guard_may_refuse(log: Path) -> None:
-    refusal = AccountTrouble(Trouble.NETWORK, "host_not_allowed", definite=True)
-
-    async def guard(host: str, port: int) -> AccountTrouble:
-        return refusal
-
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "2130706433", "0x7f.1", "::1"])
+async def test_a_host_a_tenant_set_is_not_reached_inside(log: Path, host: str) -> None:
     async with Sink(log) as sink:
-        outcome = await open_session(account(sink.port), timeouts=SHORT, local_hostname=None, guard=guard)
-        assert outcome is refusal
+        trouble = await try_open(sink, host=host, host_set_by_tenant=True)
+        assert isinstance(trouble, AccountTrouble)
+        assert (trouble.trouble, trouble.definite) == (Trouble.FORBIDDEN, False)
+        assert "GMP_EGRESS_ALLOW" in trouble.cause
         assert sink.opened == 0
+
+
+async def test_one_bad_address_among_good_ones_is_enough(log: Path) -> None:
+    reach = Reach(egress.allowed(["127.0.0.1"]), Rebinding(["127.0.0.1", "169.254.169.254"]))
+    async with Sink(log) as sink:
+        trouble = await try_open(sink, host="relay.example.com", host_set_by_tenant=True, reach=reach)
+        assert isinstance(trouble, AccountTrouble)
+        assert "169" not in trouble.cause
+        assert sink.opened == 0
+
+
+async def test_a_host_the_operator_set_may_be_anywhere(log: Path) -> None:
+    async with Sink(log) as sink:
+        await (await opened(sink, host="localhost", use_tls=False)).quit()
 
 
 @pytest.mark.parametrize("greeting", ["421 4.3.2 not now", "554 no service", "450 later"])

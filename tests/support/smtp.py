@@ -213,11 +213,12 @@ class Sink(PlainSink):
         manners: Manners | None = None,
         tls: ssl.SSLContext | None = None,
         implicit_tls: bool = False,
+        host: str = "127.0.0.1",
         port: int = 0,
         keep: Path | None = None,
         **changes: Any,
     ) -> None:
-        super().__init__(log, port=port, keep=keep)
+        super().__init__(log, host=host, port=port, keep=keep)
         self.manners = replace(manners or Manners(), **changes)
         self.tls = tls
         self.listening_tls = tls if implicit_tls else None

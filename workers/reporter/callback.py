@@ -1,24 +1,19 @@
-"""Calls a tenant's sync URL with its delivery reports; what the answer means is `answer.py`'s business.
+"""Calls a tenant's sync URL with its delivery reports; what the answer means is `answer.py`'s business."""
 
-Cut off by `asyncio.timeout` in a TLS handshake, httpx leaves the socket to the collector: its own, shorter
-deadline for connecting closes it.
-"""
-
-import asyncio
+import base64
 import hashlib
 import json
 import time
 import uuid
-from collections.abc import Callable, Sequence
-from http.cookiejar import CookieJar, DefaultCookiePolicy
+from collections.abc import Sequence
 from typing import Any
-
-import httpx
 
 from mailproxy import __version__, signing, webhooks
 from mailproxy.model import EventType, Instant, Seconds, public_pk
+from mailproxy.reach import Reach
 from mailproxy.records import ClientAuth
 from mailproxy.reports import Report, TenantCall
+from mailproxy.web import Unanswered, Web
 from workers.reporter.answer import Answer
 
 TOTAL: Seconds = 30.0
@@ -28,14 +23,13 @@ _NOT_DELIVERED = frozenset({EventType.ERROR, EventType.EXPIRED, EventType.CANCEL
 _LATER = frozenset({EventType.DEFERRED, EventType.RETRY_AFTER_UNKNOWN})
 _HEADERS = {
     "Accept": "application/json",
-    "Accept-Encoding": "identity",
     "Content-Type": "application/json",
     "User-Agent": f"mailproxy/{__version__}",
 }
 
 
 class Caller:
-    """The HTTP client of a reporter: one for the process, it keeps connections and no cookies.
+    """What a reporter calls tenants with: one for the process.
 
     `fallback_url` with `fallback_auth` serves tenants that have no URL of their own.
     """
@@ -48,86 +42,43 @@ class Caller:
         fallback_auth: ClientAuth | None = None,
         total: Seconds = TOTAL,
         connections: int = 64,
+        reach: Reach | None = None,
     ) -> None:
         self.instance = instance
         self.fallback_url = fallback_url
         self.fallback_auth = fallback_auth or ClientAuth()
         self.total = total
-        self._client = httpx.AsyncClient(
-            headers=_HEADERS,
-            timeout=httpx.Timeout(total, connect=total / 3),
-            trust_env=False,
-            follow_redirects=False,
-            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
-            limits=httpx.Limits(max_connections=connections, keepalive_expiry=2.0),
-        )
+        self._web = Web(reach or Reach(), connect=total / 3, connections=connections)
 
     async def call(self, call: TenantCall, reports: Sequence[Report]) -> Answer:
         """One POST with its whole answer, at most `total` seconds; every failure is an answer too."""
         url, auth = (self.fallback_url, self.fallback_auth) if call.url is None else (call.url, call.auth)
-        if fault := _fault(url):
-            return Answer(None, failure=fault)
         body = encode(call, reports, self.instance)
         signed = signature(call, reports, body, instance=self.instance, now=time.time())
-        try:
-            async with (
-                asyncio.timeout(self.total),
-                self._client.stream(
-                    "POST", url or "", content=body, headers=signed, auth=_authorise(auth)
-                ) as response,
-            ):
-                content, truncated = await _read(response)
-        except TimeoutError:
-            return Answer(None, failure=f"no complete answer within {self.total:g} s")
-        except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError, ValueError) as error:
-            return Answer(None, failure=_cause(error))
-        return Answer(response.status_code, dict(response.headers), content, truncated)
+        found = await self._web.exchange(
+            "POST",
+            url or "",
+            headers={**_HEADERS, **signed, **_credentials(auth)},
+            body=body,
+            guarded=call.guarded,
+            within=self.total,
+            most=MOST_READ,
+        )
+        if isinstance(found, Unanswered):
+            return Answer(None, failure=found.cause)
+        return Answer(found.status, found.headers, found.body, found.truncated)
 
     async def aclose(self) -> None:
-        await self._client.aclose()
+        await self._web.aclose()
 
 
-async def _read(response: httpx.Response) -> tuple[bytes, bool]:
-    """At most MOST_READ bytes of the body as sent, and whether there was more."""
-    content = bytearray()
-    async for chunk in response.aiter_raw():
-        content += chunk
-        if len(content) > MOST_READ:
-            return bytes(content[:MOST_READ]), True
-    return bytes(content), False
-
-
-def _authorise(auth: ClientAuth) -> httpx.Auth | Callable[[httpx.Request], httpx.Request] | None:
+def _credentials(auth: ClientAuth) -> dict[str, str]:
     if auth.method == "basic":
-        return httpx.BasicAuth(auth.user or "", auth.password or "")
-    if auth.method != "bearer" or auth.token is None:
-        return None
-    header = f"Bearer {auth.token}"
-
-    def bearer(request: httpx.Request) -> httpx.Request:
-        request.headers["Authorization"] = header
-        return request
-
-    return bearer
-
-
-def _fault(url: str | None) -> str | None:
-    """What keeps a URL from being called at all; httpx would connect to port 99999 and raise a group."""
-    try:
-        parts = httpx.URL(url or "")
-        usable = parts.scheme in ("http", "https") and bool(parts.host)
-    except (httpx.InvalidURL, UnicodeError):
-        usable = False
-    if not usable:
-        return "the sync URL is not an http:// or https:// address"
-    return None if (parts.port or 80) <= 65535 else "the sync URL's port is not below 65536"
-
-
-def _cause(error: Exception) -> str:
-    """Only a transport's own words: other errors quote headers, and those hold secrets."""
-    if isinstance(error, httpx.TransportError | OSError) and not isinstance(error, httpx.LocalProtocolError):
-        return f"{type(error).__name__}: {error}"[:300]
-    return type(error).__name__
+        login = f"{auth.user or ''}:{auth.password or ''}".encode()
+        return {"Authorization": f"Basic {base64.b64encode(login).decode()}"}
+    if auth.method == "bearer" and auth.token is not None:
+        return {"Authorization": f"Bearer {auth.token}"}
+    return {}
 
 
 def signature(

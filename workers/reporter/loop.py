@@ -11,11 +11,12 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
-from mailproxy import log, metrics
+from mailproxy import egress, log, metrics
 from mailproxy.config import Settings
 from mailproxy.errors import StorageUnavailable
 from mailproxy.keyfile import node_id
 from mailproxy.model import Epoch, Seconds, TenantPk
+from mailproxy.reach import Reach
 from mailproxy.records import ClientAuth
 from mailproxy.reports import CallSettled, Report, TenantCall
 from mailproxy.store import Store
@@ -272,5 +273,10 @@ def caller_of(instance: int, settings: Settings, *, total: Seconds = TOTAL) -> C
         password=password.get_secret_value() if password else None,
     )
     return Caller(
-        instance, fallback_url=settings.client_sync_url, fallback_auth=auth, total=total, connections=512
+        instance,
+        fallback_url=settings.client_sync_url,
+        fallback_auth=auth,
+        total=total,
+        connections=512,
+        reach=Reach(egress.allowed(settings.egress_allow)),
     )

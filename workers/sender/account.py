@@ -13,6 +13,7 @@ from mailproxy import log, metrics
 from mailproxy.errors import StorageUnavailable
 from mailproxy.model import Account, AccountCondition, Epoch, Seconds
 from mailproxy.outcome import AccountTrouble, Outcome, Refused, Sent, Stage, Withheld
+from mailproxy.reach import Reach
 from mailproxy.records import Claim, Claimed
 from mailproxy.retry import RetryPolicy, backoff
 from mailproxy.store import Store
@@ -52,6 +53,7 @@ class Sending:
     idle_after: Seconds
     look_every: Seconds
     foreign_grace: Seconds
+    reach: Reach
 
 
 class LeaseLost(Exception):
@@ -73,7 +75,7 @@ class AccountSender:
         self._unclean = unclean
         self._claim_lost = False
         self._rules = self._rules_of(account)
-        self._pool = Pool(account, limit=sending.connections, timeouts=sending.timeouts)
+        self._pool = Pool(account, limit=sending.connections, timeouts=sending.timeouts, reach=sending.reach)
         self._ready: deque[Claimed] = deque()
         self._running: dict[asyncio.Task[None], Progress | None] = {}
         self._woken = asyncio.Event()

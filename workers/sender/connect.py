@@ -4,7 +4,7 @@ import asyncio
 import ipaddress
 import socket
 import ssl
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
@@ -20,15 +20,13 @@ from aiosmtplib import (
     SMTPServerDisconnected,
 )
 
+from mailproxy import egress
 from mailproxy.model import Account, Seconds, TlsMode
 from mailproxy.outcome import AccountTrouble, Stage, Trouble
+from mailproxy.reach import Forbidden, Reach
 from workers.sender.replies import make_reply
 from workers.sender.verdict import judge_connection
 
-Guard = Callable[[str, int], Awaitable[Sequence[str] | AccountTrouble]]
-"""(host, port) -> the vetted addresses to connect to, in order, or why there are none (RELIABILITY C9)."""
-
-MAX_ADDRESSES: Final = 10
 _ANOTHER_MECHANISM: Final = frozenset({504, 534})
 
 
@@ -68,12 +66,12 @@ async def connect(
     account: Account,
     timeouts: Timeouts,
     local_hostname: str | None,
-    guard: Guard | None,
+    reach: Reach,
     *,
     require_tls: bool,
 ) -> Link | AccountTrouble:
     """Open a connection as the account says; `require_tls` refuses an opportunistic one in clear."""
-    sock = await _open_socket(account, timeouts.connect, guard)
+    sock = await _open_socket(account, timeouts.connect, reach)
     if isinstance(sock, AccountTrouble):
         return sock
     try:
@@ -194,15 +192,13 @@ class _Dialling:
         return ipaddress.ip_address(self.client.get_transport_info("peername")[0]).is_loopback
 
 
-async def _open_socket(
-    account: Account, timeout: Seconds, guard: Guard | None
-) -> socket.socket | AccountTrouble:
+async def _open_socket(account: Account, timeout: Seconds, reach: Reach) -> socket.socket | AccountTrouble:
     try:
         async with asyncio.timeout(timeout):
-            addresses = await (guard or _resolve)(account.host, account.port)
-            if isinstance(addresses, AccountTrouble):
-                return addresses
-            return await _first_answering(addresses[:MAX_ADDRESSES], account.port, timeout)
+            found = await reach.addresses(account.host, account.port, guarded=account.host_set_by_tenant)
+            if isinstance(found, Forbidden):
+                return AccountTrouble(Trouble.FORBIDDEN, egress.advice(found.reason))
+            return await _first_answering(found, account.port, timeout)
     except (socket.gaierror, UnicodeError) as error:
         return AccountTrouble(Trouble.DNS, f"{account.host}: {error}")
     except ConnectionRefusedError:
@@ -213,11 +209,6 @@ async def _open_socket(
         )
     except OSError as error:
         return AccountTrouble(Trouble.NETWORK, f"{account.host}:{account.port}: {error}")
-
-
-async def _resolve(host: str, port: int) -> Sequence[str] | AccountTrouble:
-    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return list(dict.fromkeys(str(address[4][0]) for address in found))
 
 
 async def _first_answering(addresses: Sequence[str], port: int, timeout: Seconds) -> socket.socket:

@@ -13,10 +13,11 @@ from math import inf
 from pathlib import Path
 from typing import Any, Protocol
 
-from mailproxy import keyfile, log
+from mailproxy import egress, keyfile, log
 from mailproxy.config import Settings
 from mailproxy.errors import StorageUnavailable
 from mailproxy.model import Account, AccountCondition, AccountPk, Epoch, Seconds
+from mailproxy.reach import Reach
 from mailproxy.retry import RetryPolicy
 from mailproxy.store import Store
 from mailproxy.vault import VaultError
@@ -107,6 +108,7 @@ def _sending(
         idle_after=settings.idle_seconds,
         look_every=_look_every(settings),
         foreign_grace=recovery.FOREIGN_GRACE_LEASES * settings.lease_seconds,
+        reach=Reach(egress.allowed(settings.egress_allow)),
     )
 
 

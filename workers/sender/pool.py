@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from mailproxy import metrics
 from mailproxy.model import Account, AccountPk, Seconds, TlsMode
 from mailproxy.outcome import AccountTrouble
-from workers.sender.connect import Guard, Timeouts
+from mailproxy.reach import Reach
+from workers.sender.connect import Timeouts
 from workers.sender.session import Session, open_session
 
 IDLE_LIMIT: Seconds = 30.0
@@ -51,7 +52,7 @@ class Pool:
         limit: int,
         timeouts: Timeouts,
         local_hostname: str | None = None,
-        guard: Guard | None = None,
+        reach: Reach | None = None,
         idle_limit: Seconds = IDLE_LIMIT,
     ) -> None:
         self.account = account
@@ -59,7 +60,7 @@ class Pool:
         self.opened = 0
         self._timeouts = timeouts
         self._local_hostname = local_hostname
-        self._guard = guard
+        self._reach = reach or Reach()
         self._idle_limit = idle_limit
         self._now = asyncio.get_running_loop().time
         self._free = asyncio.Semaphore(limit)
@@ -139,7 +140,7 @@ class Pool:
             self.account,
             timeouts=self._timeouts,
             local_hostname=self._local_hostname,
-            guard=self._guard,
+            reach=self._reach,
             pipelining=self._pipelining,
             require_tls=self._secured,
         )

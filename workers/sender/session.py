@@ -23,7 +23,8 @@ from mailproxy.outcome import (
     Stage,
     Unknown,
 )
-from workers.sender.connect import Capabilities, Guard, Link, Timeouts, connect
+from mailproxy.reach import Reach
+from workers.sender.connect import Capabilities, Link, Timeouts, connect
 from workers.sender.replies import Break
 from workers.sender.verdict import (
     CLOSING,
@@ -72,12 +73,12 @@ async def open_session(
     *,
     timeouts: Timeouts,
     local_hostname: str | None,
-    guard: Guard | None,
+    reach: Reach,
     pipelining: bool = True,
     require_tls: bool = False,
 ) -> "Session | AccountTrouble":
     """Connect, greet, encrypt and log in. `pipelining=False` distrusts the server's offer of it."""
-    link = await connect(account, timeouts, local_hostname, guard, require_tls=require_tls)
+    link = await connect(account, timeouts, local_hostname, reach, require_tls=require_tls)
     if isinstance(link, AccountTrouble):
         return link
     return Session(link, timeouts, pipelining=pipelining)

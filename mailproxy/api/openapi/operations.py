@@ -200,7 +200,7 @@ _TENANTS = {
         examples.DONE,
         given=_OF_TENANT,
         sent={"name": "Acme Limited", "report_strict": True},
-        errors=((403, "admin_required"), _TENANT_GONE),
+        errors=((400, "url_not_allowed"), (403, "admin_required"), _TENANT_GONE),
     ),
     "DELETE /tenant/{id}": Operation(
         "deleteTenant",
@@ -260,7 +260,7 @@ _ACCOUNTS = {
         schemas.Noted,
         examples.DONE,
         sent=examples.ACCOUNT_FORM,
-        errors=((400, "tenant_id_required"), _TENANT_GONE),
+        errors=((400, "host_not_allowed"), (400, "tenant_id_required"), _TENANT_GONE),
     ),
     "GET /accounts": Operation(
         "listAccounts",
@@ -284,7 +284,7 @@ _ACCOUNTS = {
         examples.DONE,
         given=_OF_ACCOUNT,
         sent={"password": "the new password", "retry_delays": [60, 300, 900]},
-        errors=(_ACCOUNT_GONE,),
+        errors=((400, "host_not_allowed"), _ACCOUNT_GONE),
     ),
     "DELETE /account/{id}": Operation(
         "deleteAccount",

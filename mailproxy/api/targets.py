@@ -1,0 +1,45 @@
+"""Who set a target: the admin's may lie anywhere, a tenant's is checked at the door and guarded ever after."""
+
+from urllib.parse import urlsplit
+
+from mailproxy import egress
+from mailproxy.api.refusals import Refusal
+from mailproxy.api.routing import Call
+
+_PORTS = {"http": 80, "https": 443}
+
+
+def host_set_by_tenant(
+    call: Call, wanted: tuple[str, int], stored: tuple[str, int] | None, *, given: bool, before: bool
+) -> bool:
+    """Whether an account's (host, port) counts as the tenant's choice; raises Refusal 400 for a forbidden one.
+
+    What a tenant repeats stays as it was `before`; a host that the admin has `given` is the admin's.
+    """
+    if call.caller.is_admin:
+        return before and not given
+    if wanted == stored:
+        return before
+    _check(call, *wanted, egress.SMTP_PORTS, "host_not_allowed")
+    return True
+
+
+def url_set_by_tenant(
+    call: Call, wanted: str | None, stored: str | None, *, given: bool, before: bool
+) -> bool:
+    """The same for a tenant's URL."""
+    if call.caller.is_admin:
+        return before and not given
+    if wanted == stored:
+        return before
+    parts = urlsplit(wanted or "")
+    if parts.hostname is not None:
+        port = parts.port if parts.port is not None else _PORTS[parts.scheme]
+        _check(call, parts.hostname, port, egress.WEB_PORTS, "url_not_allowed")
+    return True
+
+
+def _check(call: Call, host: str, port: int, ports: frozenset[int], code: str) -> None:
+    allow = egress.allowed(call.services.settings.egress_allow)
+    if reason := egress.refusal_at_door(host, port, ports, allow):
+        raise Refusal(400, egress.advice(reason), code)

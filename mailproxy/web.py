@@ -1,0 +1,220 @@
+"""HTTP to whoever it is: the module that knows httpx and httpcore.
+
+Cut off by `asyncio.timeout` in a TLS handshake, httpx leaves the socket to the collector: its own, shorter
+deadline for connecting closes it.
+"""
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+
+import httpcore
+import httpx
+
+from mailproxy import egress
+from mailproxy.model import Seconds
+from mailproxy.reach import Forbidden, Reach
+
+KEPT: Seconds = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """`headers` have lower-case names; `truncated`: the body went on after what was read of it."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes = field(repr=False)
+    truncated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Unanswered:
+    """No complete answer came; `cause` quotes no header."""
+
+    cause: str
+
+
+class Web:
+    """The HTTP client of a process: it keeps connections and no cookies, and follows no redirect.
+
+    Guarded and unguarded calls never share a connection. `connections` limits each kind;
+    `authorities` (PEM) are trusted instead of the usual ones.
+    """
+
+    def __init__(
+        self, reach: Reach, *, connect: Seconds, connections: int = 64, authorities: str | None = None
+    ) -> None:
+        trust = httpx.create_ssl_context(trust_env=False)
+        if authorities is not None:
+            trust = ssl.create_default_context(cadata=authorities)
+        self._guarded, self._free = (
+            _client(_Transport(_Dialler(reach, guarded), trust, connections), connect)
+            for guarded in (True, False)
+        )
+
+    async def exchange(
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str],
+        body: bytes | None = None,
+        guarded: bool,
+        within: Seconds,
+        most: int,
+    ) -> Answered | Unanswered:
+        """One request with its answer, of which `most` bytes are read; every failure is a value."""
+        if fault := _fault(url):
+            return Unanswered(fault)
+        client = self._guarded if guarded else self._free
+        try:
+            async with (
+                asyncio.timeout(within),
+                client.stream(method, url, content=body, headers=headers) as response,
+            ):
+                content, truncated = await _read(response, most)
+        except TimeoutError:
+            return Unanswered(f"no complete answer within {within:g} s")
+        except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError, ValueError) as error:
+            return Unanswered(_cause(error))
+        return Answered(response.status_code, dict(response.headers), content, truncated)
+
+    async def aclose(self) -> None:
+        await self._guarded.aclose()
+        await self._free.aclose()
+
+
+def _client(transport: httpx.AsyncBaseTransport, connect: Seconds) -> httpx.AsyncClient:
+    return httpx.AsyncClient(
+        headers={"Accept-Encoding": "identity"},
+        timeout=httpx.Timeout(None, connect=connect),
+        trust_env=False,
+        follow_redirects=False,
+        cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
+        transport=transport,
+    )
+
+
+class _Dialler(httpcore.AsyncNetworkBackend):
+    """Connects to the addresses that were judged; TLS above it still verifies the name."""
+
+    def __init__(self, reach: Reach, guarded: bool) -> None:
+        self._reach = reach
+        self._guarded = guarded
+        self._network = httpcore.AnyIOBackend()
+
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
+    ) -> httpcore.AsyncNetworkStream:
+        try:
+            async with asyncio.timeout(timeout):
+                found = await self._reach.addresses(host, port, guarded=self._guarded)
+        except TimeoutError:
+            raise httpcore.ConnectTimeout(f"{host} was not resolved in time") from None
+        except (OSError, UnicodeError) as error:
+            raise httpcore.ConnectError(f"{host}: {error}") from error
+        if isinstance(found, Forbidden):
+            raise httpcore.ConnectError(egress.advice(found.reason))
+        each = None if timeout is None else timeout / len(found)
+        failure: Exception = httpcore.ConnectError(f"{host}: no address")
+        for address in found:
+            try:
+                return await self._network.connect_tcp(address, port, each, local_address, socket_options)
+            except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
+                failure = error
+        raise failure
+
+    async def sleep(self, seconds: float) -> None:
+        await self._network.sleep(seconds)
+
+
+class _Transport(httpx.AsyncBaseTransport):
+    """httpx over a pool that dials our way: its own transport takes no network backend."""
+
+    def __init__(self, dialler: _Dialler, trust: ssl.SSLContext, connections: int) -> None:
+        self._pool = httpcore.AsyncConnectionPool(
+            ssl_context=trust,
+            max_connections=connections,
+            keepalive_expiry=KEPT,
+            network_backend=dialler,
+        )
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        url = request.url
+        with _translated():
+            answer = await self._pool.handle_async_request(
+                httpcore.Request(
+                    method=request.method,
+                    url=httpcore.URL(
+                        scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path
+                    ),
+                    headers=request.headers.raw,
+                    content=request.stream,
+                    extensions=request.extensions,
+                )
+            )
+        return httpx.Response(answer.status, headers=answer.headers, stream=_Body(answer))
+
+    async def aclose(self) -> None:
+        await self._pool.aclose()
+
+
+class _Body(httpx.AsyncByteStream):
+    def __init__(self, answer: httpcore.Response) -> None:
+        self._answer = answer
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        with _translated():
+            async for part in self._answer.aiter_stream():
+                yield part
+
+    async def aclose(self) -> None:
+        await self._answer.aclose()
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """The errors of both libraries have the same names."""
+    try:
+        yield
+    except (httpcore.NetworkError, httpcore.TimeoutException, httpcore.ProtocolError) as error:
+        raise getattr(httpx, type(error).__name__)(str(error)) from error
+    except httpcore.UnsupportedProtocol as error:
+        raise httpx.UnsupportedProtocol(str(error)) from error
+
+
+async def _read(response: httpx.Response, most: int) -> tuple[bytes, bool]:
+    content = bytearray()
+    async for chunk in response.aiter_raw():
+        content += chunk
+        if len(content) > most:
+            return bytes(content[:most]), True
+    return bytes(content), False
+
+
+def _fault(url: str) -> str | None:
+    """What keeps a URL from being called at all; httpx would connect to port 99999 and raise a group."""
+    try:
+        parts = httpx.URL(url)
+        usable = parts.scheme in ("http", "https") and bool(parts.host)
+    except (httpx.InvalidURL, UnicodeError):
+        usable = False
+    if not usable:
+        return "the URL is not an http:// or https:// address"
+    return None if (parts.port or 80) <= 65535 else "the URL's port is not below 65536"
+
+
+def _cause(error: Exception) -> str:
+    """Only a transport's own words: other errors quote headers, and those hold secrets."""
+    if isinstance(error, httpx.TransportError | OSError) and not isinstance(error, httpx.LocalProtocolError):
+        return f"{type(error).__name__}: {error}"[:300]
+    return type(error).__name__
