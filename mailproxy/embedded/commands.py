@@ -12,6 +12,7 @@ from mailproxy.api.routing import Route
 
 COMMANDS: Mapping[str, tuple[str, str]] = {
     "status": ("GET", "/status"),
+    "stats": ("GET", "/stats"),
     "run now": ("POST", "/commands/run-now"),
     "suspend": ("POST", "/commands/suspend"),
     "activate": ("POST", "/commands/activate"),
@@ -37,6 +38,13 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "deleteTenant": ("DELETE", "/tenant/{id}"),
     "createApiKey": ("POST", "/tenant/{id}/api-key"),
     "revokeApiKey": ("DELETE", "/tenant/{id}/api-key"),
+    "createWebhookSecret": ("POST", "/tenant/{id}/webhook-secret"),
+    "endWebhookSecret": ("DELETE", "/tenant/{id}/webhook-secret"),
+    "getInstance": ("GET", "/instance"),
+    "updateInstance": ("PUT", "/instance"),
+    "getBounceConfig": ("GET", "/instance/bounce"),
+    "updateBounceConfig": ("PUT", "/instance/bounce"),
+    "reloadBounce": ("POST", "/instance/bounce/reload"),
 }
 
 
@@ -48,9 +56,10 @@ class Request:
     path: str
     query: str = ""
     body: bytes = field(default=b"", repr=False)
+    idempotency_key: str | None = None
 
 
-def request(name: str, payload: Mapping[str, Any]) -> Request | str:
+def request(name: str, payload: Mapping[str, Any], idempotency_key: str | None = None) -> Request | str:
     """The request that a command is, or what is wrong with its name or with its payload's `id`."""
     if name not in COMMANDS:
         near = difflib.get_close_matches(name, COMMANDS, n=1)
@@ -69,7 +78,7 @@ def request(name: str, payload: Mapping[str, Any]) -> Request | str:
         asked = list(fields)
     query = {key: _text(fields.pop(key)) for key in asked if fields.get(key) is not None}
     body = b"" if route.method in ("GET", "DELETE") else json.dumps(fields).encode()
-    return Request(route.method, path, urlencode(query), body)
+    return Request(route.method, path, urlencode(query), body, idempotency_key)
 
 
 def _route(method: str, template: str) -> Route:

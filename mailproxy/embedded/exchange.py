@@ -36,6 +36,8 @@ def _scope(token: str, request: Request) -> Scope:
         (b"x-api-token", token.encode()),
         (b"content-length", str(len(request.body)).encode()),
     ]
+    if request.idempotency_key is not None:
+        headers.append((b"idempotency-key", request.idempotency_key.encode()))
     if request.body:
         headers.append((b"content-type", b"application/json"))
     return {

@@ -103,12 +103,15 @@ class MailProxy:
             self._stopped.set()
             await store.aclose()
 
-    async def handle_command(self, name: str, payload: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    async def handle_command(
+        self, name: str, payload: Mapping[str, Any] | None = None, *, idempotency_key: str | None = None
+    ) -> dict[str, Any]:
         """What the API's route of that name answers (`commands.COMMANDS`), with `ok`.
 
-        An error is an answer too: `ok` false, `status` and the API's `error`, `code`, `detail`.
+        An error is an answer too: `ok` false, `status` and the API's `error`, `code`, `detail`. Under an
+        `idempotency_key` add-messages happens once.
         """
-        wanted = commands.request(name, payload or {})
+        wanted = commands.request(name, payload or {}, idempotency_key)
         if isinstance(wanted, str):
             return exchange.wrong(wanted)
         answer = exchange.told(*await exchange.ask(self._running(), self._token, wanted))

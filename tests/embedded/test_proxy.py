@@ -183,6 +183,16 @@ async def test_errors_are_answers(settings: Settings) -> None:
         assert not nameless["ok"]
 
 
+async def test_a_call_under_an_idempotency_key_happens_once(settings: Settings) -> None:
+    async with MailProxy(settings=settings, test_mode=True) as proxy:
+        await add_tenant(proxy, 25)
+        first = await proxy.handle_command("addMessages", letters([1]), idempotency_key="one")
+        assert first["queued"] == 1
+        assert await proxy.handle_command("addMessages", letters([1]), idempotency_key="one") == first
+        other = await proxy.handle_command("addMessages", letters([2]), idempotency_key="one")
+        assert (other["status"], other["code"]) == (422, "idempotency_key_reused")
+
+
 async def test_every_command_is_a_route_that_answers(settings: Settings) -> None:
     async with MailProxy(settings=settings) as proxy:
         for name in COMMANDS:
