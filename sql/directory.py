@@ -12,8 +12,23 @@ from mailproxy.tokens import Principal
 from mailproxy.vault import Vault
 from sql import rows
 from sql.engine import Engine, Work, one
+from sql.gather import Shared
 from sql.messages import SqlMessages
 from sql.queries import Step
+
+
+def directory(engine: Engine, fallback: bool, vault: Vault) -> "SqlDirectory":
+    """What every request asks for is shared by those that ask at the same time."""
+
+    async def principal(token_hash: bytes) -> Principal | None:
+        found = await engine.read(lambda: one("principal", hash=token_hash))
+        return Principal(TenantPk(found[0][0]), found[0][1], found[0][2]) if found else None
+
+    async def accounts_of(tenant: TenantPk) -> dict[str, AccountPk]:
+        found = await engine.read(lambda: one("account_ids", tenant=tenant))
+        return {id_: AccountPk(pk) for id_, pk in found}
+
+    return SqlDirectory(engine, fallback, vault, Shared(principal), Shared(accounts_of))
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,10 +36,11 @@ class SqlDirectory(SqlMessages):
     engine: Engine
     fallback: bool
     vault: Vault
+    principals: Shared[bytes, Principal | None]
+    accounts_of: Shared[TenantPk, dict[str, AccountPk]]
 
     async def principal(self, token_hash: bytes) -> Principal | None:
-        found = await self.engine.read(lambda: one("principal", hash=token_hash))
-        return Principal(TenantPk(found[0][0]), found[0][1], found[0][2]) if found else None
+        return await self.principals.get(token_hash)
 
     # -- tenants
 
@@ -130,8 +146,7 @@ class SqlDirectory(SqlMessages):
         return [rows.account_view(self.vault, row, standing) for row in found]
 
     async def account_ids(self, tenant: TenantPk) -> dict[str, AccountPk]:
-        found = await self.engine.read(lambda: one("account_ids", tenant=tenant))
-        return {id_: AccountPk(pk) for id_, pk in found}
+        return await self.accounts_of.get(tenant)
 
     async def tenants_of_account(self, account_id: str) -> list[str]:
         return [t for (t,) in await self.engine.read(lambda: one("tenants_of_account", id=account_id))]

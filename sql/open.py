@@ -8,12 +8,12 @@ from mailproxy.vault import Vault, VaultError
 from sql import migrate, queries
 from sql.administration import SqlAdministration
 from sql.dead_letters import SqlDeadLetters
-from sql.directory import SqlDirectory
+from sql.directory import directory
 from sql.engine import Engine
 from sql.fleet import SqlFleet
 from sql.postgres.engine import PostgresEngine
 from sql.postgres.wakeups import PostgresWakeups
-from sql.queue import SqlQueue
+from sql.queue import SqlQueue, enqueues
 from sql.reports import SqlReports
 from sql.sqlite.engine import SqliteEngine
 from sql.sqlite.wakeups import SqliteWakeups
@@ -55,10 +55,10 @@ async def open_store(settings: Settings, *, role: str, vault: Vault | None = Non
 def assemble(engine: Engine, wakeups: Wakeups, vault: Vault, *, fallback: bool) -> SqlStore:
     return SqlStore(
         engine=engine,
-        queue=SqlQueue(engine, fallback),
+        queue=SqlQueue(engine, fallback, enqueues(engine, fallback)),
         reports=SqlReports(engine, vault),
         dead_letters=SqlDeadLetters(engine),
-        directory=SqlDirectory(engine, fallback, vault),
+        directory=directory(engine, fallback, vault),
         fleet=SqlFleet(engine),
         administration=SqlAdministration(engine, vault),
         upkeep=SqlUpkeep(engine, vault),

@@ -31,6 +31,7 @@ from mailproxy.records import (
 )
 from sql import rows
 from sql.engine import Engine, Last, Work, one
+from sql.gather import Enqueues
 from sql.once import enqueue_once, kept, kept_answer
 from sql.queries import Row, Step
 
@@ -45,10 +46,11 @@ class SqlQueue:
     """`fallback`: a global callback URL exists, so events of tenants without one are reported too."""
 
     engine: Engine
-    fallback: bool = False
+    fallback: bool
+    enqueues: Enqueues
 
     async def enqueue(self, batches: Mapping[TenantPk, Sequence[NewMessage]]) -> list[Enqueued]:
-        return await self.engine.write(lambda: _enqueue_all(batches, self.fallback))
+        return await self.enqueues.add(batches)
 
     async def enqueue_once(
         self, batches: Mapping[TenantPk, Sequence[NewMessage]], once: Once[Sequence[Enqueued]]
@@ -142,6 +144,10 @@ class SqlQueue:
 
     async def account_works(self, account: AccountPk) -> None:
         await self.engine.write(lambda: one("account_works", account=account))
+
+
+def enqueues(engine: Engine, fallback: bool) -> Enqueues:
+    return Enqueues(lambda batches: engine.write(lambda: _enqueue_all(batches, fallback)))
 
 
 def _enqueue_all(batches: Mapping[TenantPk, Sequence[NewMessage]], fallback: bool) -> Work[list[Enqueued]]:

@@ -1,0 +1,130 @@
+"""What is asked while a round is under way is answered by the next one, together with whatever else waits.
+
+Under load each transaction serves many callers; alone, a caller waits for nobody. No answer is older than its
+question.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from mailproxy.errors import StorageUnavailable
+from mailproxy.model import TenantPk
+from mailproxy.records import Enqueued, NewMessage
+
+K = TypeVar("K", bound=Hashable)
+V = TypeVar("V")
+
+LARGEST_GROUP = 500
+ROUNDS_AT_ONCE = 2
+
+Batches = Mapping[TenantPk, Sequence[NewMessage]]
+
+
+class Shared(Generic[K, V]):
+    """Equal questions that wait at the same time are asked once."""
+
+    def __init__(self, ask: Callable[[K], Awaitable[V]]) -> None:
+        self._ask = ask
+        self._next: dict[K, asyncio.Future[V]] = {}
+        self._rounds: dict[K, asyncio.Task[None]] = {}
+
+    async def get(self, key: K) -> V:
+        answer = self._next.get(key)
+        if answer is None:
+            answer = self._next[key] = asyncio.get_running_loop().create_future()
+            if key not in self._rounds:
+                self._rounds[key] = asyncio.create_task(self._run(key))
+        return await asyncio.shield(answer)  # one caller that goes away takes nothing from the others
+
+    async def _run(self, key: K) -> None:
+        try:
+            while (answer := self._next.pop(key, None)) is not None:
+                await _settle(answer, self._ask(key))
+        finally:
+            del self._rounds[key]
+
+
+async def _settle(answer: "asyncio.Future[V]", asked: Awaitable[V]) -> None:
+    try:
+        answer.set_result(await asked)
+    except Exception as error:  # noqa: BLE001 - whatever it is belongs to those who wait
+        answer.set_exception(error)
+        answer.exception()  # they may all have gone
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    batches: Batches
+    answer: "asyncio.Future[list[Enqueued]]"
+
+    def size(self) -> int:
+        return sum(map(len, self.batches.values()))
+
+
+class Enqueues:
+    """Calls that wait together share a transaction; a call is in it as a whole, and its ids are its own."""
+
+    def __init__(self, enqueue: Callable[[Batches], Awaitable[list[Enqueued]]]) -> None:
+        self._enqueue = enqueue
+        self._waiting: list[_Call] = []
+        self._rounds: set[asyncio.Task[None]] = set()
+
+    async def add(self, batches: Batches) -> list[Enqueued]:
+        """What became of the call's messages, in the order of its tenants and their messages."""
+        call = _Call(batches, asyncio.get_running_loop().create_future())
+        self._waiting.append(call)
+        if len(self._rounds) < ROUNDS_AT_ONCE:
+            task = asyncio.create_task(self._run())
+            self._rounds.add(task)
+            task.add_done_callback(self._rounds.discard)
+        return await asyncio.shield(call.answer)
+
+    async def _run(self) -> None:
+        while self._waiting:
+            group = self._group()
+            if len(group) == 1 or not await self._together(group):
+                for call in group:
+                    await _settle(call.answer, self._enqueue(call.batches))
+
+    def _group(self) -> list[_Call]:
+        """The first calls that wait, as many as fit and share no id; the others keep their places."""
+        group: list[_Call] = []
+        left: list[_Call] = []
+        taken: set[tuple[TenantPk, str]] = set()
+        size = 0
+        for call in self._waiting:
+            ids = {(tenant, item.client_id) for tenant, items in call.batches.items() for item in items}
+            if group and (size + call.size() > LARGEST_GROUP or not taken.isdisjoint(ids)):
+                left.append(call)
+            else:
+                group.append(call)
+                size += call.size()
+            taken |= ids
+        self._waiting = left
+        return group
+
+    async def _together(self, group: Sequence[_Call]) -> bool:
+        """False when something is wrong with one of the calls: each has to be tried alone."""
+        merged: dict[TenantPk, list[NewMessage]] = {}
+        for call in group:
+            for tenant, items in call.batches.items():
+                merged.setdefault(tenant, []).extend(items)
+        try:
+            results = iter(await self._enqueue(merged))
+        except StorageUnavailable as error:
+            for call in group:
+                call.answer.set_exception(error)
+                call.answer.exception()
+            return True
+        except Exception:  # noqa: BLE001 - whose it is shows when each is tried alone
+            return False
+        found = {
+            (tenant, item.client_id): next(results) for tenant, items in merged.items() for item in items
+        }
+        for call in group:
+            call.answer.set_result(
+                [found[tenant, item.client_id] for tenant, items in call.batches.items() for item in items]
+            )
+        return True

@@ -1,0 +1,115 @@
+"""Callers that wait together are served together, and none pays for another's mistake."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+
+import pytest
+
+from mailproxy.errors import StorageUnavailable
+from mailproxy.model import MessageId, Priority, TenantPk
+from mailproxy.records import Enqueued, NewMessage
+from sql.gather import LARGEST_GROUP, Enqueues, Shared
+from tests.sql.conftest import World
+
+TENANT, OTHER = TenantPk(1), TenantPk(2)
+
+
+def call(*ids: str, tenant: TenantPk = TENANT) -> dict[TenantPk, list[NewMessage]]:
+    return {
+        tenant: [
+            NewMessage(client_id=id_, account_pk=None, priority=Priority.MEDIUM, payload="{}") for id_ in ids
+        ]
+    }
+
+
+class Recording:
+    """Queues into a list, a moment later; fails for what it is told to."""
+
+    def __init__(self, *, fails: str = "", error: Exception | None = None) -> None:
+        self.rounds: list[list[str]] = []
+        self._fails = fails
+        self._error = error
+
+    async def __call__(self, batches: Mapping[TenantPk, Sequence[NewMessage]]) -> list[Enqueued]:
+        ids = [item.client_id for items in batches.values() for item in items]
+        self.rounds.append(ids)
+        await asyncio.sleep(0.01)
+        if self._error is not None and self._fails in ids:
+            raise self._error
+        return [Enqueued(id_, MessageId(n)) for n, id_ in enumerate(ids)]
+
+
+async def test_calls_that_wait_share_a_round_and_each_gets_its_own_answer() -> None:
+    enqueue = Recording()
+    enqueues = Enqueues(enqueue)
+    calls = [call(f"a{n}", f"b{n}", tenant=(TENANT, OTHER)[n % 2]) for n in range(20)]
+    answers = await asyncio.gather(*(enqueues.add(one) for one in calls))
+    assert [[one.client_id for one in answer] for answer in answers] == [
+        [f"a{n}", f"b{n}"] for n in range(20)
+    ]
+    assert len(enqueue.rounds) <= 3
+    assert sorted(id_ for ids in enqueue.rounds for id_ in ids) == sorted(
+        f"{letter}{n}" for n in range(20) for letter in "ab"
+    )
+
+
+async def test_equal_ids_of_different_calls_never_share_a_round() -> None:
+    enqueue = Recording()
+    enqueues = Enqueues(enqueue)
+    await asyncio.gather(*(enqueues.add(call("same", f"own{n}")) for n in range(5)))
+    assert [ids.count("same") for ids in enqueue.rounds] == [1] * 5
+
+
+async def test_a_round_is_no_larger_than_it_may_be() -> None:
+    enqueue = Recording()
+    enqueues = Enqueues(enqueue)
+    size = LARGEST_GROUP // 2
+    await asyncio.gather(*(enqueues.add(call(*(f"{n}-{m}" for m in range(size)))) for n in range(7)))
+    assert max(map(len, enqueue.rounds)) == 2 * size
+
+
+async def test_what_is_wrong_with_one_call_is_its_own_affair() -> None:
+    enqueues = Enqueues(Recording(fails="bad", error=ValueError("bad")))
+    wanted = [enqueues.add(call(id_)) for id_ in ("x", "y", "bad", "z", "w")]
+    answers = await asyncio.gather(*wanted, return_exceptions=True)
+    assert [type(answer) for answer in answers] == [list, list, ValueError, list, list]
+
+
+async def test_an_outage_is_told_to_all_who_waited() -> None:
+    enqueues = Enqueues(Recording(fails="c", error=StorageUnavailable("gone")))
+    answers = await asyncio.gather(*(enqueues.add(call(id_)) for id_ in "abcd"), return_exceptions=True)
+    assert StorageUnavailable in [type(answer) for answer in answers]
+    with pytest.raises(StorageUnavailable):
+        await enqueues.add(call("c"))
+
+
+async def test_a_caller_that_goes_away_takes_nothing_from_the_others() -> None:
+    enqueue = Recording()
+    enqueues = Enqueues(enqueue)
+    calls = [asyncio.create_task(enqueues.add(call(id_))) for id_ in "abcdef"]
+    await asyncio.sleep(0)
+    calls[3].cancel()
+    answers = await asyncio.gather(*calls, return_exceptions=True)
+    assert [type(answer) is list for answer in answers] == [True, True, True, False, True, True]
+
+
+async def test_equal_questions_are_asked_once_and_never_answered_from_before() -> None:
+    truth, asked = 0, 0
+
+    async def ask(_: str) -> int:
+        nonlocal asked
+        asked, found = asked + 1, truth
+        await asyncio.sleep(0.01)
+        return found
+
+    shared: Shared[str, int] = Shared(ask)
+    first = asyncio.create_task(shared.get("k"))
+    await asyncio.sleep(0.001)
+    truth = 1
+    later = await asyncio.gather(*(shared.get("k") for _ in range(10)))
+    assert (await first, set(later), asked) == (0, {1}, 2)
+
+
+async def test_calls_at_once_are_all_queued(world: World) -> None:
+    await asyncio.gather(*(world.post(f"m{n}") for n in range(60)))
+    assert await world.store.queue.queued(world.tenant, 1000) == 60
