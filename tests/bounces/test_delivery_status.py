@@ -336,6 +336,16 @@ def test_a_report_put_into_a_mail_by_a_gateway_is_read() -> None:
     assert only(parse(outer))[:2] == (Kind.BOUNCE, "bob@example.org")
 
 
+def test_a_report_in_a_pec_anomaly_envelope_is_read() -> None:
+    outer = (
+        b"From: posta-certificata@pec.example.com\nSubject: ANOMALIA MESSAGGIO: x\nX-Trasporto: errore\n"
+        b"Content-Type: multipart/mixed; boundary=outer\n\n"
+        b"--outer\n\nThe message below is not certified.\n"
+        b"--outer\nContent-Type: message/rfc822; name=postacert.eml\n\n" + report(GROUP) + b"\n--outer--\n"
+    )
+    assert only(parse(outer))[:2] == (Kind.BOUNCE, "bob@example.org")
+
+
 def test_a_reason_is_one_line_of_500_characters() -> None:
     long = "smtp; 550 " + "no\t such user. " * 200
     (bob,) = parse(report(group(Diagnostic_Code=long))).recipients
