@@ -7,7 +7,7 @@ ARGS ?=
 JOBS ?= 4
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test campaign check fix bench run lock clean
+.PHONY: help demo test campaign corpus fuzz check fix bench run lock clean
 
 help: ## show what can be done
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -26,6 +26,13 @@ test: $(VENV)/.installed ## run the test suite on PostgreSQL and SQLite (ARGS="-
 
 campaign: $(VENV)/.installed ## kill, stop and starve real servers on both databases, then count (CAMPAIGN=long)
 	$(BIN)/python -m tests.campaign $(ARGS)
+
+corpus: $(VENV)/.installed ## hold the bounce parser against flufl.bounce on the samples of its source distribution
+	$(BIN)/python -m tests.corpus
+
+fuzz: $(VENV)/.installed ## let atheris think of mail for the parsers (ARGS=-max_total_time=600)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check "atheris>=3,<4"
+	$(BIN)/python -m tests.fuzz $(ARGS)
 
 check: $(VENV)/.installed ## lint, format, types, import directions
 	$(BIN)/ruff check .

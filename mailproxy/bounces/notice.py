@@ -340,6 +340,6 @@ def addresses_in(text: str) -> Iterator[str]:
             scheme = _SCHEME.match(name)
             name = name[scheme.end() :] if scheme else name
             name = name.rpartition("=")[2] if name.lower().startswith("dda") else name
-            if name.strip("."):
+            if name.strip(".") and name.isprintable():
                 yield f"{name.lstrip('.')}@{domain[0].rstrip('.-')}"
         at = text.find("@", domain.end() if domain else at + 1)

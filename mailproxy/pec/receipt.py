@@ -203,7 +203,8 @@ def _recipients(mail: Mail, kind: ReceiptKind, certified: Certification | None) 
 
 
 def _addresses(text: str) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(each.strip(".") for each in _ADDRESS.findall(text[:50_000])))
+    found = (each.strip(".") for each in _ADDRESS.findall(text[:50_000]))
+    return tuple(dict.fromkeys(each for each in found if each.isprintable()))
 
 
 def _reason(mail: Mail, kind: ReceiptKind, certified: Certification | None) -> str | None:
