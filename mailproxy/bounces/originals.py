@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from mailproxy.bounces import proof
 from mailproxy.received import Fields, Mail, Part, decoded, every, fields_of, first, unencoded
 
 MAX_ID = 512
@@ -20,7 +21,7 @@ RETURNED_TYPES = frozenset(
     ]
 )
 TRACKING_HEADER = "x-genro-mail-id"
-PROOF_HEADER = "x-genro-mail-proof"
+PROOF_HEADER = proof.HEADER.lower()
 
 _MESSAGE_ID = re.compile(r"<[^<>\s]{1,500}>")
 _QUOTED_TRACKING = re.compile(
