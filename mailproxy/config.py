@@ -208,6 +208,7 @@ class Settings(BaseModel):
     message_max_age: Duration = 5 * 86400.0
 
     delivery_report_retention_seconds: Wait = 604800.0
+    command_log_retention_seconds: Wait = 30 * 86400.0
     sync_interval: Duration = 300.0
     report_dead_after: Duration = 86400.0
     client_sync_url: WebAddress | None = None

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
+from mailproxy.audit import Entry
 from mailproxy.figures import Overview, SyncStanding, Totals
 from mailproxy.instance import BounceSettings, Stored, name
 from mailproxy.model import Instant, Seconds, State, public_pk
@@ -127,6 +128,23 @@ def message(view: MessageView, instance: int) -> dict[str, Any]:
             "created_at": seconds(view.created_at),
             "updated_at": seconds(view.updated_at),
             "message": None if view.payload is None else _payload(view),
+        }
+    )
+
+
+def command(entry: Entry) -> dict[str, Any]:
+    done = entry.command
+    return present(
+        {
+            "id": entry.id,
+            "command_ts": seconds(entry.at),
+            "endpoint": done.endpoint,
+            "tenant_id": done.tenant_id,
+            "actor": done.actor,
+            "request_id": done.request_id,
+            "object": done.object,
+            "payload": json.loads(done.payload),
+            "response_status": done.status,
         }
     )
 

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
+from mailproxy.audit import Command, CommandFilter, Entry, Pending
 from mailproxy.evidence import Evidence
 from mailproxy.figures import AccountGauge, Overview, ProcessView, QueueDepth, SyncStanding, Totals
 from mailproxy.instance import Stored
@@ -296,6 +297,21 @@ class Administration(Protocol):
     async def change_instance(self, changes: Mapping[str, object], password: str | None) -> None:
         """Set these values, and the password of the bounce mailbox unless None; an empty one ends it."""
 
+    async def note(self, command: Command) -> None:
+        """Enter a command that wrote nothing; not waited for, so a crash may lose it."""
+
+    async def correct(self, entry: int, status: int) -> None:
+        """Say how a command ended that was entered with its first write."""
+
+    async def newest_commands(
+        self, wanted: CommandFilter, *, before: int | None, limit: int
+    ) -> list[Entry]: ...
+    async def oldest_commands(
+        self, wanted: CommandFilter, *, after: int | None, limit: int
+    ) -> list[Entry]: ...
+    async def forget_commands(self, older_than: Seconds, *, limit: int) -> int:
+        """Remove entries older than that; at most `limit`, so call again."""
+
 
 class Wakeups(Protocol):
     """A hint that may be lost: something was enqueued, resumed or poked."""
@@ -311,6 +327,9 @@ class Wakeups(Protocol):
 
 class Store(Protocol):
     """An open store. Close it with `aclose`."""
+
+    def noting(self, pending: Pending) -> "Store":
+        """The same store for one command: its first write enters the command into the log, too."""
 
     @property
     def queue(self) -> Queue: ...

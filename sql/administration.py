@@ -1,12 +1,16 @@
-"""The instance's own settings; its secret is sealed on the way in and opened on the way out."""
+"""The instance's own settings, whose secret is sealed on the way in and opened on the way out; the command log."""
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
+from mailproxy.audit import Command, CommandFilter, Entry
 from mailproxy.instance import Stored
+from mailproxy.model import Seconds
 from mailproxy.vault import Vault
+from sql import rows
 from sql.engine import Engine, one
+from sql.noting import note
 
 BOUNCE_BINDING = "instance|bounce|password"
 
@@ -25,3 +29,28 @@ class SqlAdministration:
         sealed = None if password is None else self.vault.seal(password, BOUNCE_BINDING)
         text = json.dumps(changes)
         await self.engine.write(lambda: one("change_instance", changes=text, secret=sealed))
+
+    async def note(self, command: Command) -> None:
+        step = note(command)
+        await self.engine.write_soon(lambda: one(step.query, **step.params))
+
+    async def correct(self, entry: int, status: int) -> None:
+        await self.engine.write_soon(lambda: one("correct_command", id=entry, status=status))
+
+    async def newest_commands(self, wanted: CommandFilter, *, before: int | None, limit: int) -> list[Entry]:
+        return await self._commands("newest_commands", wanted, before, limit)
+
+    async def oldest_commands(self, wanted: CommandFilter, *, after: int | None, limit: int) -> list[Entry]:
+        return await self._commands("oldest_commands", wanted, after, limit)
+
+    async def _commands(
+        self, query: str, wanted: CommandFilter, bound: int | None, limit: int
+    ) -> list[Entry]:
+        part = None if wanted.endpoint is None else f"%{rows.like(wanted.endpoint)}%"
+        params = asdict(wanted) | {"endpoint": part, "bound": bound, "limit": limit}
+        found = await self.engine.read(lambda: one(query, **params))
+        return [Entry(row[0], row[1], Command(*row[2:])) for row in found]
+
+    async def forget_commands(self, older_than: Seconds, *, limit: int) -> int:
+        gone = await self.engine.write(lambda: one("forget_commands", older_than=older_than, limit=limit))
+        return len(gone)

@@ -1,13 +1,15 @@
 """The port, implemented once over an engine: what differs between the databases is in the .sql files."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from mailproxy.audit import Pending
 from mailproxy.store import Wakeups
 from sql.administration import SqlAdministration
 from sql.dead_letters import SqlDeadLetters
 from sql.directory import SqlDirectory
 from sql.engine import Engine
 from sql.fleet import SqlFleet
+from sql.noting import NotingEngine
 from sql.queue import SqlQueue
 from sql.reports import SqlReports
 from sql.upkeep import SqlUpkeep
@@ -24,6 +26,17 @@ class SqlStore:
     administration: SqlAdministration
     upkeep: SqlUpkeep
     wakeups: Wakeups
+
+    def noting(self, pending: Pending) -> "SqlStore":
+        engine = NotingEngine(self.engine, pending)
+        return replace(
+            self,
+            queue=replace(self.queue, engine=engine),
+            reports=replace(self.reports, engine=engine),
+            dead_letters=replace(self.dead_letters, engine=engine),
+            directory=replace(self.directory, engine=engine),
+            administration=replace(self.administration, engine=engine),
+        )
 
     async def aclose(self) -> None:
         await self.wakeups.aclose()

@@ -48,6 +48,12 @@ async def set_aside(store: Store, settings: Settings) -> int:
     return await _in_chunks(chunk)
 
 
+async def forget_commands(store: Store, settings: Settings) -> int:
+    """Entries of the command log that are older than its retention."""
+    older_than = settings.command_log_retention_seconds
+    return await _in_chunks(lambda: store.administration.forget_commands(older_than, limit=CHUNK))
+
+
 async def forget_answers(store: Store, settings: Settings) -> int:
     """Answers to calls under an idempotency key that were kept long enough."""
     return await _in_chunks(lambda: store.queue.forget_answers(limit=CHUNK))
@@ -79,4 +85,5 @@ SCHEDULE = (
     Scheduled("set_aside", 30, set_aside),
     Scheduled("clean_up", 60, clean_up),
     Scheduled("forget_answers", 600, forget_answers),
+    Scheduled("forget_commands", 600, forget_commands),
 )

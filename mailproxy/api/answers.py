@@ -35,6 +35,10 @@ def error(problem: Exception, request_id: str) -> Json:
     return Json(body, refusal.status, refusal.headers)
 
 
+def status_of(problem: Exception) -> int:
+    return _as_refusal(problem).status
+
+
 def _as_refusal(problem: Exception) -> Refusal:
     match problem:
         case Refusal():

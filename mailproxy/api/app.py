@@ -5,6 +5,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from mailproxy.api import (
     accounts,
+    command_log,
     commands,
     instance,
     messages,
@@ -70,6 +71,8 @@ ROUTES: tuple[Route, ...] = (
         "The new secret signs; one made by the server is shown this once.",
     ),
     Route("DELETE", "/tenant/{id}/webhook-secret", webhook_secrets.end, _BOTH, "Calls are not signed."),
+    Route("GET", "/command-log", command_log.listing, _ADMIN, "A page of commands, the newest first."),
+    Route("GET", "/command-log/export", command_log.export, _ADMIN, "Commands, a JSON object a line."),
     Route("POST", "/account", accounts.put, _BOTH, "Stored."),
     Route("GET", "/accounts", accounts.listing, _BOTH, "A page of accounts by id."),
     Route("GET", "/account/{id}", accounts.show, _BOTH, "The account."),

@@ -11,6 +11,7 @@ from mailproxy.api import answers
 from mailproxy.api.refusals import Refusal
 
 ROUTE = "mailproxy.route"
+REQUEST_ID = "mailproxy.request_id"
 LONGEST_TARGET = 8192
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/+=@-]{1,128}")
@@ -31,7 +32,7 @@ class Exchange:
             await self._app(scope, receive, send)
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
-        request_id = _request_id(scope)
+        request_id = scope[REQUEST_ID] = _request_id(scope)
         status = 0
         began = time.perf_counter()
 

@@ -95,9 +95,5 @@ def _filter(query: MessagesQuery) -> MessageFilter:
 
 
 def _position(cursor: str | None) -> MessageId | None:
-    position = paging.decode(cursor)
-    if position is None:
-        return None
-    if not position.isascii() or not position.isdigit() or len(position) > 18:
-        raise paging.invalid_cursor()
-    return MessageId(int(position))
+    position = paging.number(cursor)
+    return None if position is None else MessageId(position)

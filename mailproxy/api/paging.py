@@ -27,6 +27,16 @@ def decode(cursor: str | None) -> str | None:
     return position
 
 
+def number(cursor: str | None) -> int | None:
+    """The position in a cursor made of a number."""
+    position = decode(cursor)
+    if position is None:
+        return None
+    if not position.isascii() or not position.isdigit() or len(position) > 18:
+        raise invalid_cursor()
+    return int(position)
+
+
 def invalid_cursor() -> Refusal:
     return Refusal(400, "The cursor is not one of ours", "invalid_cursor")
 

@@ -2,27 +2,33 @@
 
 import inspect
 import time
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
 from starlette.datastructures import Headers, QueryParams
+from starlette.responses import Response
 from starlette.routing import Route as StarletteRoute
 from starlette.types import Receive, Scope, Send
 
-from mailproxy.api import refusals, strictjson
+from mailproxy import log
+from mailproxy.api import answers, refusals, strictjson
 from mailproxy.api.answers import Answer, Json, retry_after
+from mailproxy.api.audit import Minutes
 from mailproxy.api.auth import Access, Authenticator, Caller, FailedAuth
-from mailproxy.api.exchange import ROUTE
+from mailproxy.api.exchange import REQUEST_ID, ROUTE
 from mailproxy.api.refusals import Refusal
 from mailproxy.api.wire import Form
 from mailproxy.config import Settings
+from mailproxy.errors import StorageUnavailable
 from mailproxy.intake import Intake
 from mailproxy.model import TenantPk
 from mailproxy.store import Fleet, Store
 
 F = TypeVar("F", bound=Form)
+
+logger = log.get(__name__)
 
 
 class Instance:
@@ -56,17 +62,23 @@ class Services:
 class Call:
     """One authenticated request."""
 
-    def __init__(self, services: Services, scope: Scope, receive: Receive, caller: Caller) -> None:
+    def __init__(
+        self, services: Services, scope: Scope, receive: Receive, caller: Caller, minutes: Minutes | None
+    ) -> None:
+        """`minutes` are taken of what changes something."""
         self.services = services
         self.caller = caller
+        self.store = services.store.noting(minutes.pending) if minutes else services.store
+        self._minutes = minutes
         self.path: dict[str, str] = scope["path_params"]
         self.warnings: list[str] = []
         self._scope = scope
         self._receive = receive
 
-    @property
-    def store(self) -> Store:
-        return self.services.store
+    def note(self, **facts: Any) -> None:
+        """More for the command log than the forms told, before the first write."""
+        if self._minutes is not None:
+            self._minutes.add(**facts)
 
     async def wake_senders(self) -> None:
         """A hint that there may be work; in test mode only run-now gives it."""
@@ -113,7 +125,7 @@ class Call:
         given = dict(QueryParams(self._scope["query_string"]))
         if any("\0" in text for text in given.values()):
             raise Refusal(400, "The query holds NUL", "invalid_text")
-        return _decoded(model, given, "query")[0]
+        return self._told(_decoded(model, given, "query")[0])
 
     async def body(self, model: type[F], *, optional: bool = False) -> F:
         """The decoded body; its unknown fields become warnings."""
@@ -124,6 +136,11 @@ class Call:
         if where := strictjson.unstorable(body, given):
             raise Refusal(400, f"{where} holds NUL or half of a surrogate pair", "invalid_text")
         form, self.warnings = _decoded(model, given, "body")
+        return self._told(form)
+
+    def _told(self, form: F) -> F:
+        if self._minutes is not None:
+            self._minutes.add_form(form)
         return form
 
 
@@ -166,6 +183,18 @@ def starlette_routes(table: Sequence[Route], services: Services) -> list[Starlet
     return [StarletteRoute(path, _Resource(services, routes)) for path, routes in paths.items()]
 
 
+async def _answer(route: Route, forms: Mapping[str, type[Form]], call: Call) -> Response:
+    given: dict[str, Form] = {}
+    if "query" in forms:
+        given["query"] = call.query(forms["query"])
+    if "body" in forms:
+        given["body"] = await call.body(forms["body"])
+    answer = await route.endpoint(call, **given)
+    if not isinstance(answer, dict):
+        return answer
+    return Json({**answer, "warnings": call.warnings} if call.warnings else answer)
+
+
 class _Resource:
     """All methods of one path."""
 
@@ -181,20 +210,44 @@ class _Resource:
             raise Refusal(405, "Method Not Allowed", "method_not_allowed", allowed)
         route, forms = self._routes[scope["method"]]
         scope[ROUTE] = route.template
-        call = Call(self._services, scope, receive, await self._authenticate(route, scope))
-        if any(map(strictjson.UNSTORABLE.search, call.path.values())):
+        caller = await self._authenticate(route, scope)
+        if any(map(strictjson.UNSTORABLE.search, scope["path_params"].values())):
             raise Refusal(404, "Not Found", "not_found")
-        given = {}
-        if "query" in forms:
-            given["query"] = call.query(forms["query"])
-        if "body" in forms:
-            given["body"] = await call.body(forms["body"])
-        answer = await route.endpoint(call, **given)
-        if isinstance(answer, dict):
-            if call.warnings:
-                answer["warnings"] = call.warnings
-            answer = Json(answer)
+        if route.method == "GET":
+            answer = await _answer(route, forms, Call(self._services, scope, receive, caller, None))
+        else:
+            answer = await self._command(route, forms, scope, receive, caller)
         await answer(scope, receive, send)
+
+    async def _command(
+        self, route: Route, forms: Mapping[str, type[Form]], scope: Scope, receive: Receive, caller: Caller
+    ) -> Response:
+        """The answer to a command, which is entered in the log however it ends."""
+        minutes = Minutes(
+            f"{route.method} {route.template}",
+            caller,
+            scope[REQUEST_ID],
+            scope["path_params"],
+            anonymous=self._services.settings.api_token is None,
+        )
+        try:
+            answer = await _answer(route, forms, Call(self._services, scope, receive, caller, minutes))
+        except Exception as problem:  # whatever it is, somebody tried
+            await self._enter(minutes, answers.status_of(problem))
+            raise
+        await self._enter(minutes, answer.status_code)
+        return answer
+
+    async def _enter(self, minutes: Minutes, status: int) -> None:
+        """What wrote something is entered already; while storage is away nothing was done that could be lost."""
+        pending, log = minutes.pending, self._services.store.administration
+        try:
+            if pending.entry is not None and status != pending.command.status:
+                await log.correct(pending.entry, status)
+            elif pending.entry is None and status != StorageUnavailable.status:
+                await log.note(replace(pending.command, status=status))
+        except StorageUnavailable as problem:
+            logger.warning("command_not_noted", status=status, error=problem.detail)
 
     async def _authenticate(self, route: Route, scope: Scope) -> Caller:
         try:

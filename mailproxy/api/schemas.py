@@ -251,47 +251,6 @@ class Accounts(Done):
     next_cursor: NotRequired[str]
 
 
-class BounceInfo(TypedDict):
-    """How bounces are fetched; the password is not shown."""
-
-    enabled: bool
-    imap_host: NotRequired[str]
-    imap_port: int
-    imap_user: NotRequired[str]
-    imap_password_set: bool
-    imap_folder: str
-    imap_ssl: bool
-    poll_interval: Count
-    return_path: NotRequired[str]
-    processed: str
-
-
-class Bounce(BounceInfo):
-    ok: Literal[True]
-
-
-class InstanceInfo(TypedDict):
-    """The instance's own settings, without secrets."""
-
-    name: str
-    bounce_enabled: bool
-    bounce_imap_host: NotRequired[str]
-    bounce_imap_port: int
-    bounce_imap_user: NotRequired[str]
-    bounce_imap_password_set: bool
-    bounce_imap_folder: str
-    bounce_imap_ssl: bool
-    bounce_poll_interval: Count
-    bounce_return_path: NotRequired[str]
-    bounce_processed: str
-    created_at: Moment
-    updated_at: Moment
-
-
-class Reloaded(Done):
-    error: None
-
-
 class RefusedRecipientInfo(TypedDict):
     """A recipient the SMTP server would not take."""
 

@@ -9,6 +9,7 @@ from typing import Any
 from mailproxy import submission
 from mailproxy.api import idempotency, wire_messages
 from mailproxy.api.answers import Answer
+from mailproxy.api.audit import MOST
 from mailproxy.api.refusals import Refusal, foreign_tenant
 from mailproxy.api.routing import Call
 from mailproxy.checks import Fault
@@ -27,9 +28,11 @@ async def add_messages(call: Call) -> Answer:
     ticket = idempotency.ticket(call, body)
     if ticket is None:
         return await _submitted(call, call.value(body), None)
+    call.note(idempotency_key=ticket.key)
     with idempotency.alone(call, ticket):
         kept = await call.store.queue.kept_answer(ticket)
         if kept is not None:
+            call.note(replayed=True)
             return idempotency.replay(kept, ticket)
         return await _submitted(call, call.value(body), ticket)
 
@@ -41,6 +44,7 @@ async def _submitted(call: Call, value: Any, ticket: Ticket | None) -> Answer:
         text = f"Cannot enqueue more than {settings.max_batch} messages at once"
         raise Refusal(400, {"error": text, "rejected": []}, "batch_too_large")
     drafts, homeless = await _by_tenant(call, await _drafts(call, wanted))
+    _note(call, wanted, [*drafts.values()])
     instance = await call.services.instance.bits()
 
     def said(done: Submitted) -> tuple[int, dict[str, Any]]:
@@ -54,6 +58,13 @@ async def _submitted(call: Call, value: Any, ticket: Ticket | None) -> Answer:
     if found is None:
         raise idempotency.in_flight()
     return idempotency.replay(found, ticket) if isinstance(found, Kept) else _answer(*said(found))
+
+
+def _note(call: Call, wanted: wire_messages.Call, drafts: Sequence[Sequence[Draft]]) -> None:
+    """How many messages and the ids of the first, nothing of what they say."""
+    tenants = [ours[0].tenant_id for ours in drafts]
+    whose = {"tenant_id": tenants[0]} if len(tenants) == 1 else {"tenants": tenants}
+    call.note(messages=len(wanted.messages), ids=[one.get("id") for one in wanted.messages[:MOST]], **whose)
 
 
 def _kept(ticket: Ticket, status: int, said: dict[str, Any]) -> Kept:

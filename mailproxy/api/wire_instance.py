@@ -1,11 +1,11 @@
-"""Requests about the instance itself as they arrive."""
+"""Requests about the instance itself and what was commanded, as they arrive."""
 
 from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
 from mailproxy import address
-from mailproxy.api.wire import Form, Host, Line, Secret
+from mailproxy.api.wire import Form, Host, Line, Moment, Secret
 from mailproxy.errors import InvalidInput
 
 
@@ -24,6 +24,21 @@ Folder = Annotated[str, Field(min_length=1, max_length=255, pattern=r"^[^\x00-\x
 Interval = Annotated[int, Field(ge=1, le=86400)]
 ReturnPath = Annotated[str, Field(max_length=320), AfterValidator(_mailbox)]
 Processed = Annotated[str, Field(pattern=r"^(delete|seen|move:[^\x00-\x1f\x7f]{1,255})$")]
+
+
+class CommandsFilter(Form):
+    tenant_id: str | None = None
+    since: Moment | None = None
+    until: Moment | None = None
+    endpoint: Annotated[str, Field(max_length=200)] | None = None
+    since_ts: Moment | None = None
+    until_ts: Moment | None = None
+    endpoint_filter: Annotated[str, Field(max_length=200)] | None = None
+
+
+class CommandsQuery(CommandsFilter):
+    limit: Annotated[int, Field(ge=1, le=500)] = 100
+    cursor: str | None = None
 
 
 class BounceChange(Form):

@@ -9,3 +9,30 @@ FROM instance;
 UPDATE instance SET settings = settings || %(changes)s::jsonb, bounce_secret = coalesce(%(secret)s::bytea, bounce_secret),
        updated_at = now()
 RETURNING one;
+
+-- name: note_command
+INSERT INTO command_log (endpoint, tenant_id, actor, request_id, object, payload, status)
+VALUES (%(endpoint)s, %(tenant_id)s, %(actor)s, %(request_id)s, %(object)s, %(payload)s, %(status)s)
+RETURNING id;
+
+-- name: correct_command
+UPDATE command_log SET status = %(status)s WHERE id = %(id)s;
+
+-- name: newest_commands
+SELECT id, extract(epoch FROM at)::float8, endpoint, actor, request_id, tenant_id, object, payload, status FROM command_log
+WHERE id < coalesce(%(bound)s::bigint, 9223372036854775807) AND (%(tenant_id)s::text IS NULL OR tenant_id = %(tenant_id)s)
+  AND (%(since)s::float8 IS NULL OR at >= to_timestamp(%(since)s)) AND (%(until)s::float8 IS NULL OR at < to_timestamp(%(until)s))
+  AND (%(endpoint)s::text IS NULL OR endpoint ILIKE %(endpoint)s)
+ORDER BY id DESC LIMIT %(limit)s;
+
+-- name: oldest_commands
+SELECT id, extract(epoch FROM at)::float8, endpoint, actor, request_id, tenant_id, object, payload, status FROM command_log
+WHERE id > coalesce(%(bound)s::bigint, 0) AND (%(tenant_id)s::text IS NULL OR tenant_id = %(tenant_id)s)
+  AND (%(since)s::float8 IS NULL OR at >= to_timestamp(%(since)s)) AND (%(until)s::float8 IS NULL OR at < to_timestamp(%(until)s))
+  AND (%(endpoint)s::text IS NULL OR endpoint ILIKE %(endpoint)s)
+ORDER BY id LIMIT %(limit)s;
+
+-- name: forget_commands
+DELETE FROM command_log WHERE id IN (
+    SELECT id FROM command_log WHERE at < now() - make_interval(secs => %(older_than)s) ORDER BY at LIMIT %(limit)s)
+RETURNING id;

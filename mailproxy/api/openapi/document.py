@@ -16,7 +16,8 @@ from mailproxy.api.idempotency import HEADER, KEY
 from mailproxy.api.openapi import errors
 from mailproxy.api.openapi.components import Components
 from mailproxy.api.openapi.glossary import ABOUT, IDS, TAGS
-from mailproxy.api.openapi.operations import OPERATIONS, Operation
+from mailproxy.api.openapi.operation import Operation
+from mailproxy.api.openapi.operations import OPERATIONS
 from mailproxy.api.routing import Route
 from mailproxy.api.wire import Form
 

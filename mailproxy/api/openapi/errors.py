@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from mailproxy.api.auth import Access
-from mailproxy.api.openapi.operations import Errors
+from mailproxy.api.openapi.operation import Errors
 from mailproxy.api.routing import Route
 from mailproxy.api.wire import Form
 

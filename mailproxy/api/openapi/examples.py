@@ -94,6 +94,17 @@ INSTANCE = {
     "created_at": _MADE,
     "updated_at": _CHANGED,
 }
+COMMAND = {
+    "id": 12,
+    "command_ts": _CHANGED,
+    "endpoint": "PATCH /account/{id}",
+    "tenant_id": "acme",
+    "actor": "admin",
+    "request_id": "5f0c3f6e9b7d4a51",
+    "object": "main",
+    "payload": {"tenant_id": "acme", "password": "***", "retry_delays": [60, 300, 900]},
+    "response_status": 200,
+}
 EVENTS = [
     {
         "event_id": 7,

@@ -1,39 +1,18 @@
 """What the document says about each route beyond the table: a name, its types, its own errors, and examples."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 from mailproxy.api import schemas, wire
 from mailproxy.api.openapi import examples
+from mailproxy.api.openapi.instance import INSTANCE
+from mailproxy.api.openapi.operation import Operation
 
 _TENANT_GONE, _ACCOUNT_GONE, _MESSAGE_GONE = (
     (404, "tenant_not_found"),
     (404, "account_not_found"),
     (404, "message_not_found"),
 )
-Errors = tuple[tuple[int, str], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Operation:
-    """`answer` is the type of the answers at `answered_at`, or their media type; `body` the type of a body that the
-    endpoint's `body` parameter does not tell, `sent` an example of it, `given` of parameters. `errors` are those
-    that only the endpoint knows; `happens_once` under an `Idempotency-Key`."""
-
-    name: str
-    summary: str
-    answer: Any
-    example: object = None
-    body: Any = None
-    body_required: bool = True
-    sent: object = None
-    given: Mapping[str, str] = field(default_factory=dict)
-    errors: Errors = ()
-    answered_at: tuple[int, ...] = (200,)
-    happens_once: bool = False
-
-
 _BY_TENANT = {"tenant_id": "acme"}
 _OF_MESSAGE = _BY_TENANT | {"id": "order-1001"}
 _OF_ACCOUNT = _BY_TENANT | {"id": "main"}
@@ -345,42 +324,4 @@ _MESSAGES = {
         errors=(_MESSAGE_GONE, (409, "not_in_doubt")),
     ),
 }
-_RELOADED = {"ok": True, "error": None}
-_INSTANCE = {
-    "GET /instance": Operation(
-        "getInstance", "Look at the instance's settings", schemas.InstanceInfo, examples.INSTANCE
-    ),
-    "PUT /instance": Operation(
-        "changeInstance",
-        "Change the instance's settings",
-        schemas.Noted,
-        examples.DONE,
-        sent={"name": "mail-1", "bounce_enabled": False},
-    ),
-    "GET /instance/bounce": Operation(
-        "getBounce", "Look at how bounces are fetched", schemas.Bounce, examples.DONE | examples.BOUNCE
-    ),
-    "PUT /instance/bounce": Operation(
-        "changeBounce",
-        "Set how bounces are fetched",
-        schemas.Noted,
-        examples.DONE,
-        sent=examples.BOUNCE_FORM,
-    ),
-    "POST /instance/bounce/reload": Operation(
-        "reloadBounce",
-        "Fetch bounces now, as it is set now",
-        schemas.Reloaded,
-        _RELOADED,
-        errors=((400, "bounce_not_configured"),),
-    ),
-    "POST /instance/reload-bounce": Operation(
-        "reloadBounceByItsFormerName",
-        "The same as `/instance/bounce/reload`",
-        schemas.Reloaded,
-        _RELOADED,
-        errors=((400, "bounce_not_configured"),),
-    ),
-}
-
-OPERATIONS: Mapping[str, Operation] = _SERVICE | _COMMANDS | _TENANTS | _ACCOUNTS | _MESSAGES | _INSTANCE
+OPERATIONS: Mapping[str, Operation] = _SERVICE | _COMMANDS | _TENANTS | _ACCOUNTS | _MESSAGES | INSTANCE
