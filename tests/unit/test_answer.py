@@ -171,6 +171,13 @@ def test_of_duplicate_keys_the_last_one_counts():
     assert verdict_on(body=b'{"error":["a"],"error":["b"]}').held[0].event_id == 2
 
 
+def test_after_many_events_the_next_ones_are_gathered_a_moment():
+    many = tuple(Sent(n, f"m{n}") for n in range(PACE.many))
+    assert verdict_on({"ok": True}, sent=many).next_in == PACE.gather
+    assert verdict_on({"ok": True}, sent=many[1:]).next_in is None
+    assert verdict_on({"ok": True, "queued": 3}, sent=many).next_in == PACE.floor
+
+
 def test_queued_asks_for_the_next_call_after_the_floor():
     assert verdict_on({"queued": 1}).next_in == PACE.floor
     assert verdict_on({"queued": 2.0}).queued == 2
