@@ -12,6 +12,7 @@ from mailproxy.cli import (
     about,
     accounts,
     bounces,
+    configuration,
     context,
     database,
     demo,
@@ -138,7 +139,7 @@ for _command in (
 ):
     cli.add_command(_command)
 tenants.tenants.add_command(signing.webhook_secret)
-for _command in (*about.COMMANDS, tenants.tenants):
+for _command in (*about.COMMANDS, configuration.config, tenants.tenants):
     instance_group.add_command(_command)
 for _command in (tenants.info, accounts.accounts, messages.messages, send.send, about.run_now_for_tenant):
     tenant_group.add_command(_command)
