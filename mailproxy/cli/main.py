@@ -6,12 +6,14 @@ from collections.abc import Sequence
 from typing import NoReturn, TextIO
 
 import click
+from click.shell_completion import CompletionItem
 
 from mailproxy import __version__
 from mailproxy.cli import (
     about,
     accounts,
     bounces,
+    completion,
     configuration,
     context,
     database,
@@ -30,7 +32,9 @@ from mailproxy.cli.exits import Exit, Failure, exit_for
 from mailproxy.cli.home import Instance, instance_named
 from mailproxy.cli.names import (
     GLOBAL_WORDS,
+    INSTANCE,
     INSTANCE_WORDS,
+    TENANT,
     TENANT_WORDS,
     is_instance_name,
     tenant_named,
@@ -56,8 +60,16 @@ class Root(click.Group):
         """A command of an instance or a tenant may stand alone: then those of the context are meant."""
         word = args[0]
         if word in _WITHOUT_PLACE and word not in self.commands and not instance_named(word).exists:
-            args = [*context.implied(word, for_tenant=word in TENANT_WORDS), *args]
+            implied = completion.implied if ctx.resilient_parsing else context.implied
+            args = [*implied(word, for_tenant=word in TENANT_WORDS), *args]
         return super().resolve_command(ctx, args)
+
+    def known(self, what: str, ctx: click.Context) -> list[str]:
+        return completion.known(what, ctx)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        instances = completion.items(self.known(INSTANCE.what, ctx), incomplete, "instance")
+        return [*super().shell_complete(ctx, incomplete), *instances]
 
     def invoke(self, ctx: click.Context) -> NoReturn:
         try:
@@ -78,6 +90,10 @@ class InstanceGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         command = super().get_command(ctx, cmd_name)
         return tenant_group if command is None and tenant_named(cmd_name) else command
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        tenants = completion.items(completion.known(TENANT.what, ctx), incomplete, "tenant")
+        return [*super().shell_complete(ctx, incomplete), *tenants]
 
 
 @click.group(cls=Root, invoke_without_command=True)

@@ -1,8 +1,10 @@
 """Names of instances and tenants, and the words the command line keeps for itself."""
 
 import re
+from typing import Protocol, runtime_checkable
 
 import click
+from click.shell_completion import CompletionItem
 
 GLOBAL_WORDS = frozenset(
     [
@@ -28,6 +30,13 @@ _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _ID = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
 
+@runtime_checkable
+class Knowing(Protocol):
+    """A command that knows which names there are of a kind; the outermost one may be."""
+
+    def known(self, what: str, ctx: click.Context) -> list[str]: ...
+
+
 class Name(click.ParamType[str]):
     """A word that can be typed as part of a command: never one of `reserved`."""
 
@@ -36,7 +45,7 @@ class Name(click.ParamType[str]):
     def __init__(
         self, what: str, *, pattern: re.Pattern[str] = _NAME, reserved: frozenset[str] = frozenset()
     ) -> None:
-        self._what = what
+        self.what = what
         self._pattern = pattern
         self._reserved = reserved
 
@@ -44,16 +53,23 @@ class Name(click.ParamType[str]):
         text = str(value)
         if not self._pattern.fullmatch(text) or text.startswith("-"):
             allowed = "letters, digits, '_', '-'" + (" and '.'" if self._pattern is _ID else "")
-            self.fail(f"{text!r} is no name for {self._what}: use 1 to 64 {allowed}.", param, ctx)
+            self.fail(f"{text!r} is no name for {self.what}: use 1 to 64 {allowed}.", param, ctx)
         if text in self._reserved:
-            self.fail(f"{text!r} is a command, so {self._what} cannot have this name.", param, ctx)
+            self.fail(f"{text!r} is a command, so {self.what} cannot have this name.", param, ctx)
         return text
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        root = ctx.find_root().command
+        names = root.known(self.what, ctx) if isinstance(root, Knowing) else []
+        return [CompletionItem(name) for name in names if name.startswith(incomplete)]
 
 
 INSTANCE = Name("an instance")
 NEW_INSTANCE = Name("an instance", reserved=GLOBAL_WORDS)
 TENANT = Name("a tenant", pattern=_ID)
-NEW_TENANT = Name("a tenant", pattern=_ID, reserved=INSTANCE_WORDS)
+NEW_TENANT = Name("a new tenant", pattern=_ID, reserved=INSTANCE_WORDS)
 ACCOUNT = Name("an account", pattern=_ID)
 
 
