@@ -17,6 +17,15 @@ from sql.open import open_store
 from tests.sql.conftest import run_sql
 from tests.support.faultproxy import FaultProxy
 
+SEALED = {
+    ("instance", "canary"),
+    ("instance", "bounce_secret"),
+    ("tenant", "client_auth"),
+    ("tenant", "webhook_secrets"),
+    ("account", "secret"),
+}
+NOT_SEALED = {("tenant_key", "hash"), ("kept_answer", "fingerprint")}
+
 
 @pytest.fixture
 def empty(empty_environ: dict[str, str]) -> Settings:
@@ -107,3 +116,18 @@ async def test_a_server_that_does_not_answer_is_reported() -> None:
         database = config.database_at(f"postgresql://nobody@{proxy.host}:{proxy.port}/none")
         with pytest.raises(StorageUnavailable):
             await asyncio.to_thread(migrate.status, database)
+
+
+def test_no_sealed_column_is_forgotten(settings: Settings, dialect: str) -> None:
+    if dialect == "postgres":
+        columns = run_sql(
+            settings.database,
+            "SELECT table_name, column_name FROM information_schema.columns"
+            " WHERE data_type = 'bytea' AND table_schema = 'public'",
+        )
+    else:
+        columns = run_sql(
+            settings.database,
+            "SELECT m.name, c.name FROM sqlite_schema m, pragma_table_info(m.name) c WHERE c.type = 'BLOB'",
+        )
+    assert {*columns} == SEALED | NOT_SEALED, "upkeep.sql must seal it anew (`sealed_values`, `reseal_…`)"
