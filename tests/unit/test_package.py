@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from mailproxy.cli import reference
+
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("mailproxy", "workers", "supervisor", "sql")
 MODULES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
@@ -50,3 +52,8 @@ def test_sql_stands_in_sql_files_only() -> None:
     outside = [p for p in MODULES if p.parts[-2] not in ("sql", "sqlite", "postgres") or "sql" not in p.parts]
     guilty = [str(p) for p in outside if any(word in p.read_text() for word in words)]
     assert not guilty
+
+
+def test_the_page_of_the_command_line_is_that_of_its_commands() -> None:
+    committed = (ROOT / "docs" / "cli.md").read_text()
+    assert reference.text() == committed, "run `python -m mailproxy.cli.reference > docs/cli.md`"
