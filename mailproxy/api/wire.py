@@ -3,6 +3,7 @@
 import difflib
 import ipaddress
 import re
+import ssl
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Annotated, Any, Literal, Self
@@ -102,6 +103,19 @@ def _webhook_secret(value: SecretStr) -> SecretStr:
     return value
 
 
+def certificates(value: str) -> str | None:
+    """Certificates in PEM, None for an empty text; ValueError for anything else, a private key among it too."""
+    if not value.strip():
+        return None
+    if "PRIVATE KEY" in value:
+        raise ValueError("holds a private key: give certificates only, and consider the key as disclosed")
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=value if value.isascii() else "")
+    except (ValueError, ssl.SSLError):
+        raise ValueError("must be one or more certificates in PEM (-----BEGIN CERTIFICATE-----)") from None
+    return value
+
+
 Identifier = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
 BatchCode = Annotated[str, Field(pattern=r"^[A-Za-z0-9._:-]{1,64}$")]
 _TIME = WithJsonSchema(
@@ -198,7 +212,7 @@ class AccountChange(Form):
     password: Secret | None = None
     use_tls: bool | None = None
     tls_verify: bool = True
-    tls_ca: Annotated[str, Field(max_length=65536)] | None = None
+    tls_ca: Annotated[str, Field(max_length=65536), AfterValidator(certificates)] | None = None
     ttl: Annotated[int, Field(ge=1, le=86400)] = 300
     batch_size: Annotated[int, Field(ge=1, le=10000)] | None = None
     max_retries: Annotated[int, Field(ge=0, le=100)] | None = None

@@ -148,7 +148,7 @@ def given_of(options: Mapping[str, Any]) -> dict[str, Any]:
     if password is not None:
         given["password"] = password
     if options["tls_ca"] is not None:
-        given["tls_ca"] = options["tls_ca"].read_text(encoding="ascii", errors="replace")
+        given["tls_ca"] = _certificates(options["tls_ca"])
     if options["on_unknown"] is not None:
         given["on_unknown_outcome"] = OnUnknownOutcome(options["on_unknown"])
     if options.get("tls_if_offered"):
@@ -156,6 +156,13 @@ def given_of(options: Mapping[str, Any]) -> dict[str, Any]:
             raise click.UsageError("--tls-if-offered and --tls/--no-tls are both given: keep one of them.")
         given["use_tls"] = None
     return given
+
+
+def _certificates(file: Path) -> str | None:
+    try:
+        return wire.certificates(file.read_text(encoding="ascii", errors="replace"))
+    except ValueError as error:
+        raise click.UsageError(f"--tls-ca: {file} {error}.") from None
 
 
 def _password(options: Mapping[str, Any]) -> str | None:

@@ -8,6 +8,7 @@ from mailproxy.model import AccountCondition, EventDetail, EventType, Status
 from mailproxy.records import Finish
 from tests.api.conftest import Api, message
 from tests.api.test_submission import add, claim_all
+from tests.support.tls import Authority
 
 FULL = {
     "id": "full",
@@ -200,3 +201,25 @@ async def test_impossible_accounts_are_refused_field_by_field(api: Api) -> None:
         assert fault["loc"][:2] == ["body", field]
         assert set(fault) == {"type", "loc", "msg"}
         assert "s3cret" not in answer.text
+
+
+@pytest.mark.parametrize("dialect", ["sqlite"], indirect=True)
+async def test_certificates_to_trust_are_checked_at_the_door(api: Api) -> None:
+    await api.tenant()
+    pem = Authority().pem
+    key = pem.replace("CERTIFICATE", "PRIVATE KEY")
+    for wrong in (
+        "no",
+        "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----",
+        key,
+        "\u00e4",
+        pem + key,
+    ):
+        answer = await api.admin.patch("/account/main?tenant_id=acme", json={"tls_ca": wrong})
+        assert answer.status_code == 422, wrong
+        assert answer.json()["detail"][0]["loc"] == ["body", "tls_ca"]
+        assert "AAAA" not in answer.text
+    await api.admin.patch("/account/main?tenant_id=acme", json={"tls_ca": pem + Authority().pem})
+    assert (await api.admin.get("/account/main?tenant_id=acme")).json()["tls_ca"].startswith(pem)
+    await api.admin.patch("/account/main?tenant_id=acme", json={"tls_ca": ""})
+    assert "tls_ca" not in (await api.admin.get("/account/main?tenant_id=acme")).json()

@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import CommandLine
+from tests.support.tls import Authority
 
 ADD = ("first", "acme", "accounts", "add")
 SHOW = ("first", "acme", "accounts", "show")
@@ -142,3 +143,14 @@ def test_a_wrong_update_is_refused(options: list[str], code: int, acme: CommandL
 def test_an_account_that_is_not_there_cannot_be_reset(acme: CommandLine) -> None:
     assert acme("first", "acme", "accounts", "reset", "nobody").exit_code == 3
     assert acme.json("first", "acme", "accounts", "reset", "main") == {"ok": True}
+
+
+def test_a_ca_file_must_hold_certificates(acme: CommandLine, tmp_path: Path) -> None:
+    file = tmp_path / "ca.pem"
+    file.write_text("hush")
+    add = (*ADD, "other", "--host", "smtp.example.com", "--tls-ca", str(file), "-y")
+    refused = acme(*add)
+    assert refused.exit_code == 2
+    assert "certificates in PEM" in " ".join(refused.output.split())
+    file.write_text(Authority().pem)
+    acme.ok(*add)

@@ -213,7 +213,7 @@ WORDS: Mapping[str, str] = {
     "tenant_name": "The tenant's name, for people.",
     "tenants": "The page, by id.",
     "text": "The server's text.",
-    "tls_ca": "Certificates (PEM) to trust instead of the system's.",
+    "tls_ca": "Certificates (PEM) to trust instead of the system's; an empty text for the system's.",
     "tls_verify": "Whether the server's certificate is verified.",
     "total": "How many there are on the page.",
     "to": "The recipients: a list, or text with commas.",
