@@ -12,7 +12,8 @@ import pytest
 
 from mailproxy import client, config, metrics
 from mailproxy.api.app import ROUTES
-from mailproxy.api.schemas import AccountInfo, AddMessages, InstanceInfo, MessageRecord, TenantInfo
+from mailproxy.api.schemas import AccountInfo, AddMessages, MessageRecord, TenantInfo
+from mailproxy.api.schemas_instance import InstanceInfo
 from mailproxy.api.wire import AccountForm, TenantForm
 from mailproxy.api.wire_instance import InstanceChange
 from mailproxy.api.wire_messages import MessageFields
