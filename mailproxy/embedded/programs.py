@@ -52,12 +52,21 @@ class Programs:
         self._tasks = [asyncio.create_task(part) for part in (*parts, self._keep(SENDER, sender.entry))]
 
     async def stop(self) -> None:
-        """Every program drains as on SIGTERM: replies to dots are waited for, what has no intent is given back."""
+        """Every program drains as on SIGTERM: replies to dots are waited for, what has no intent is given back.
+
+        Cancelled, it cuts them off, as a second SIGTERM does in the end.
+        """
         self._stopping.set()
         self._work.set()
         for life in self._lives.values():
             life.stop(self._settings.drain_seconds)
-        await asyncio.gather(*self._tasks)
+        try:
+            await asyncio.wait(self._tasks)
+        except asyncio.CancelledError:
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.wait(self._tasks)
+            raise
 
     def look(self) -> None:
         """Let the scout look for work now, whether or not a hint would have reached it."""

@@ -165,6 +165,24 @@ async def test_a_program_that_could_not_run_is_started_again(settings: Settings,
         assert len(sink.messages()) == 1
 
 
+async def test_a_stop_that_is_cut_short_leaves_nothing_at_work(settings: Settings, tmp_path: Path) -> None:
+    patient = settings.model_copy(update={"drain_seconds": 60.0})
+    before = asyncio.all_tasks()
+    async with Sink(tmp_path / "log", hang="dot") as sink:
+        before |= asyncio.all_tasks()
+        proxy = MailProxy(settings=patient)
+        await proxy.start()
+        await add_tenant(proxy, sink.port)
+        await proxy.handle_command("addMessages", letters([1]))
+        await until(lambda: "DATA" in sink.commands)
+        stopping = asyncio.create_task(proxy.stop())
+        await asyncio.wait([stopping], timeout=0.2)
+        assert not stopping.done()
+        stopping.cancel()
+        await asyncio.wait([stopping])
+        await until(lambda: all("Sink." in repr(task) for task in asyncio.all_tasks() - before))
+
+
 async def test_errors_are_answers(settings: Settings) -> None:
     async with MailProxy(settings=settings) as proxy:
         missing = await proxy.handle_command("getTenant", {"id": "nobody"})

@@ -109,6 +109,9 @@ class AccountSender:
                     return
                 await self._sleep(look_at - time.monotonic())
             self._give_back(self._ready)
+        except asyncio.CancelledError:
+            self._cut_off()
+            raise
         finally:
             await self._pool.close()
 
@@ -120,8 +123,15 @@ class AccountSender:
         for task, progress in list(self._running.items()):
             if progress is None or not progress.committed:
                 task.cancel()
-        if self._running:
-            await drained(set(self._running))
+        try:
+            if self._running:
+                await drained(set(self._running))
+        finally:
+            self._cut_off()
+
+    def _cut_off(self) -> None:
+        for task in self._running:
+            task.cancel()
 
     # -- step 1
 

@@ -151,9 +151,10 @@ class Sender:
             await self._until_done()
             await self._wind_up()
         finally:
-            for task in aside:
+            left = [*aside, *self._tasks.values()]
+            for task in left:
                 task.cancel()
-            await asyncio.gather(*aside, return_exceptions=True)
+            await asyncio.gather(*left, return_exceptions=True)
         return TRY_AGAIN if self._gate.closed.is_set() else None
 
     def _aside(self, part: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
