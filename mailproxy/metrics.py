@@ -244,6 +244,12 @@ def _from_database(snapshot: Snapshot) -> Iterator[Metric]:
     depths = [(_labels(d, priority=d.priority.name.lower()), d) for d in snapshot.depths]
     yield _gauge("pending_messages", "Messages neither sent nor failed.", [({}, overview.pending)])
     yield _gauge("reports_pending", "Events no tenant acknowledged yet.", [({}, overview.reports_pending)])
+    yield _gauge("reports_dead", "Events set aside as dead letters.", [({}, overview.reports_dead)])
+    yield _gauge(
+        "tenants_switched_off",
+        "Tenants that are not called any more because their endpoint is gone.",
+        [({}, overview.switched_off)],
+    )
     yield _gauge(
         "callback_lag_seconds",
         "Age of the oldest event that is not acknowledged.",

@@ -9,8 +9,9 @@ from typing import Any
 from mailproxy.audit import Entry
 from mailproxy.figures import Overview, SyncStanding, Totals
 from mailproxy.instance import BounceSettings, Stored, name
-from mailproxy.model import Instant, Seconds, State, public_pk
+from mailproxy.model import EventDetail, Instant, Seconds, State, public_pk
 from mailproxy.records import AccountView, EventView, MessageView, RecipientOutcome, Tenant, Window
+from mailproxy.reports import DeadLetter
 
 _TENANT = ("name", "client_base_url", "client_sync_path", "client_attachment_path")
 _ACCOUNT = (
@@ -71,6 +72,8 @@ def tenant(stored: Tenant) -> dict[str, Any]:
             "report_strict": stored.report_strict,
             "report_format": stored.report_format,
             "active": stored.active,
+            "switched_off": stored.switched_off,
+            "switched_off_since": seconds(stored.switched_off_at),
             "created_at": seconds(stored.created_at),
             "updated_at": seconds(stored.updated_at),
         }
@@ -191,7 +194,9 @@ def sync(standing: SyncStanding, interval: Seconds, *, fallback: bool) -> dict[s
             "dnd_until": seconds(standing.muted_until) if standing.is_muted else None,
             "next_try": seconds(standing.next_try_at),
             "failures": standing.fails,
+            "failure": standing.failure,
             "reports_pending": standing.pending,
+            "reports_dead": standing.dead,
             "switched_off": standing.switched_off,
         }
     )
@@ -222,16 +227,39 @@ def stats(found: Overview, totals: Totals) -> dict[str, Any]:
         "accounts": found.accounts,
         "messages": messages,
         "reports_pending": found.reports_pending,
+        "reports_dead": found.reports_dead,
+        "tenants_switched_off": found.switched_off,
         "active": found.active,
     }
 
 
+def dead_letter(letter: DeadLetter) -> dict[str, Any]:
+    return present(
+        {
+            "event_id": letter.event_id,
+            "event_type": letter.event_type,
+            "event_ts": seconds(letter.event_ts),
+            "event_data": _detail(letter.detail),
+            "tenant_id": letter.tenant_id,
+            "id": letter.client_id,
+            "account_id": letter.account_id,
+            "cause": letter.cause,
+            "refusals": letter.tries,
+            "failing_since": seconds(letter.since),
+            "dead_ts": seconds(letter.dead_at),
+        }
+    )
+
+
+def _detail(detail: EventDetail) -> dict[str, Any]:
+    return {name: value for name, value in asdict(detail).items() if value not in (None, False, ())}
+
+
 def event(view: EventView) -> dict[str, Any]:
-    detail = {name: value for name, value in asdict(view.detail).items() if value not in (None, False, ())}
     return {
         "event_id": view.event_id,
         "event_type": view.event_type,
         "event_ts": seconds(view.event_ts),
-        "event_data": detail,
+        "event_data": _detail(view.detail),
         "reported": view.reported,
     }

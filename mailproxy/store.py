@@ -169,11 +169,11 @@ class DeadLetters(Protocol):
     ) -> list[DeadLetter]:
         """`after` is the event id of the last letter of the previous page."""
 
-    async def replay(self, tenant: TenantPk | None, selection: Selection) -> int:
-        """Report them again, now; how many they were."""
+    async def replay(self, tenant: TenantPk | None, selection: Selection) -> list[int]:
+        """Report them again, now; the events that they were of."""
 
-    async def discard(self, tenant: TenantPk | None, selection: Selection) -> int:
-        """Give up reporting them; how many they were."""
+    async def discard(self, tenant: TenantPk | None, selection: Selection) -> list[int]:
+        """Give up reporting them; the events that they were of."""
 
 
 class Directory(Protocol):

@@ -30,19 +30,20 @@ class SqlDeadLetters:
         found = await self.engine.read(lambda: one(step.query, **step.params))
         return [_dead_letter(row) for row in found]
 
-    async def replay(self, tenant: TenantPk | None, selection: Selection) -> int:
+    async def replay(self, tenant: TenantPk | None, selection: Selection) -> list[int]:
         return await self._each("replay", tenant, selection)
 
-    async def discard(self, tenant: TenantPk | None, selection: Selection) -> int:
+    async def discard(self, tenant: TenantPk | None, selection: Selection) -> list[int]:
         return await self._each("discard", tenant, selection)
 
-    async def _each(self, query: str, tenant: TenantPk | None, selection: Selection) -> int:
+    async def _each(self, query: str, tenant: TenantPk | None, selection: Selection) -> list[int]:
         """In chunks, each of them a transaction: a long row of letters holds up nobody."""
-        done, after = 0, 0
+        done: list[int] = []
+        after = 0
         while True:
             step = _selected(tenant, selection, after, CHUNK)
-            events, count = await self.engine.write(lambda step=step: _apply(step, query))  # type: ignore[misc]
-            done += count
+            events, changed = await self.engine.write(lambda step=step: _apply(step, query))  # type: ignore[misc]
+            done += changed
             if len(events) < CHUNK:
                 return done
             after = events[-1]
@@ -60,11 +61,11 @@ def _selected(tenant: TenantPk | None, selection: Selection, after: int, limit: 
     return Step("dead_letters", params)
 
 
-def _apply(step: Step, query: str) -> Work[tuple[list[int], int]]:
+def _apply(step: Step, query: str) -> Work[tuple[list[int], list[int]]]:
     (found,) = yield (step,)
     events = [row[0] for row in found]
     (done,) = yield (Step(query, {"events": events}),)
-    return events, len(done)
+    return events, [row[0] for row in done]
 
 
 def _hold(tenant: TenantPk, epoch: Epoch, values: Sequence[dict[str, object]]) -> Work[None]:

@@ -64,7 +64,7 @@ def _overview(tenant: TenantPk | None) -> Work[Overview]:
     (counts, queue, reports) = yield (
         Step("overview_counts"),
         Step("overview_queue") if tenant is None else Step("tenant_queue", {"tenant": tenant}),
-        Step("overview_reports"),
+        Step("overview_reports", {"tenant": tenant}),
     )
     active, tenants, accounts = counts[0]
     return Overview(

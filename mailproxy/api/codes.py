@@ -105,6 +105,9 @@ ERRORS: Mapping[str, Word] = {
         "There is nothing in doubt about the message: it is sent",
     ),
     "not_found": Word("Nothing can have this id.", "Not Found"),
+    "nothing_selected": Word(
+        "What is discarded is never reported, so it has to be named.", "Say which: event_ids, since or until"
+    ),
     "quota_exceeded": Word(
         "The tenant has too many messages waiting; come back after `Retry-After`.",
         "The tenant has 1000000 messages waiting, at most 1000000 may",

@@ -70,6 +70,8 @@ class Status(Done):
     scheduler_active: bool
     pending: Count
     oldest_pending_age: NotRequired[Age]
+    reports_pending: Count
+    reports_dead: Count
     processes: dict[str, Count]
     version: str
     node: str
@@ -90,6 +92,8 @@ class Stats(Done):
     accounts: Count
     messages: MessageCounts
     reports_pending: Count
+    reports_dead: Count
+    tenants_switched_off: Count
     active: bool
 
 
@@ -164,35 +168,14 @@ class TenantInfo(TypedDict):
     report_strict: bool
     report_format: Literal["item", "event"]
     active: bool
+    switched_off: NotRequired[str]
+    switched_off_since: NotRequired[Moment]
     created_at: Moment
     updated_at: Moment
 
 
 class Tenants(Done):
     tenants: list[TenantInfo]
-    next_cursor: NotRequired[str]
-
-
-class SyncInfo(TypedDict):
-    """How the calls to one tenant stand."""
-
-    id: str
-    name: NotRequired[str]
-    active: bool
-    client_base_url: NotRequired[str]
-    last_sync_ts: NotRequired[Moment]
-    next_sync_due: bool
-    in_dnd: bool
-    dnd_until: NotRequired[Moment]
-    next_try: NotRequired[Moment]
-    failures: Count
-    reports_pending: Count
-    switched_off: NotRequired[str]
-
-
-class SyncStatus(Done):
-    sync_interval_seconds: float
-    tenants: list[SyncInfo]
     next_cursor: NotRequired[str]
 
 

@@ -42,7 +42,7 @@ async def _storage_problem(call: Call) -> str | None:
 
 
 async def status(call: Call) -> Answer:
-    """A tenant sees its own messages in `pending`."""
+    """A tenant sees its own messages and reports only."""
     overview = await call.store.fleet.overview(call.caller.own(None))
     roles = Counter(process.role for process in await call.store.fleet.processes())
     return present(
@@ -52,6 +52,8 @@ async def status(call: Call) -> Answer:
             "scheduler_active": overview.active,
             "pending": overview.pending,
             "oldest_pending_age": overview.oldest_pending_age,
+            "reports_pending": overview.reports_pending,
+            "reports_dead": overview.reports_dead,
             "processes": dict(sorted(roles.items())),
             "version": __version__,
             "node": call.services.node,

@@ -29,7 +29,7 @@ _OPERATORS = ("rate_limits", "active")
 async def put(call: Call, body: TenantForm) -> Answer:
     """Create or replace; what is not given becomes empty, as in the reference."""
     stored = await call.store.directory.tenant(body.id)
-    write = _changed(TenantWrite(id=body.id, client_auth=ClientAuth()), body, stored)
+    write = _changed(TenantWrite(id=body.id, client_auth=ClientAuth(), switch_on=False), body, stored)
     key = tokens.new_key()
     is_new = await call.store.directory.put_tenant(write, key.hash, key.key_id)
     return present({"ok": True, "api_key": key.token if is_new else None})
@@ -125,7 +125,17 @@ def _changed(write: TenantWrite, form: TenantChange, stored: Tenant | None) -> T
         given["webhook_secrets"] = (SigningSecret(form.webhook_secret.get_secret_value()),)
     if form.large_file_config is not None:
         given["large_file_config"] = json.dumps(form.large_file_config)
-    return replace(write, **given)
+    changed = replace(write, **given)
+    return replace(changed, switch_on=form.switch_on or _points_elsewhere(changed, stored))
+
+
+def _points_elsewhere(write: TenantWrite, stored: Tenant | None) -> bool:
+    """Whether calls go to another place, or log in otherwise, than those that failed."""
+    if stored is None:
+        return True
+    login = stored.client_auth if write.client_auth is None else write.client_auth
+    before = (stored.client_base_url, stored.client_sync_path, stored.client_auth)
+    return (write.client_base_url, write.client_sync_path, login) != before
 
 
 def _auth(form: ClientAuthForm, stored: ClientAuth) -> ClientAuth:

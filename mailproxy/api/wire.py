@@ -139,6 +139,7 @@ Host = Annotated[str, Field(max_length=255), AfterValidator(_host)]
 WebAddress = Annotated[str, AfterValidator(_web_address)]
 WebPath = Annotated[str, AfterValidator(_path)]
 Limit = Annotated[int, Field(ge=0, le=2_000_000_000)]
+EventId = Annotated[int, Field(ge=1, le=2**62)]
 Delay = Annotated[float, Field(ge=0, le=30 * 86400)]
 
 
@@ -186,6 +187,7 @@ class TenantChange(Form):
     report_strict: bool = False
     report_format: Literal["item", "event"] = "item"
     active: bool = True
+    switch_on: bool = False
 
 
 class TenantForm(TenantChange):
@@ -262,6 +264,19 @@ class SyncQuery(Form):
 
 class TenantsQuery(SyncQuery):
     active_only: bool = False
+
+
+class DeadLettersQuery(PageQuery):
+    since: Moment | None = None
+    until: Moment | None = None
+
+
+class Letters(Form):
+    """Which dead letters: those that meet everything that is given."""
+
+    event_ids: Annotated[tuple[EventId, ...], Field(max_length=100_000)] | None = None
+    since: Moment | None = None
+    until: Moment | None = None
 
 
 class MessagesQuery(TenantQuery):

@@ -46,9 +46,12 @@ SELECT count(*), extract(epoch FROM now() - min(due_at) FILTER (WHERE due_at <= 
 WHERE account_pk IN (SELECT pk FROM account WHERE tenant_pk = %(tenant)s);
 
 -- name: overview_reports
-WITH w AS (SELECT event_id FROM outbox UNION ALL SELECT event_id FROM undelivered WHERE next_try_at IS NOT NULL)
+WITH w AS (
+    SELECT event_id FROM outbox WHERE %(tenant)s::bigint IS NULL OR tenant_pk = %(tenant)s
+    UNION ALL
+    SELECT event_id FROM undelivered WHERE next_try_at IS NOT NULL AND (%(tenant)s::bigint IS NULL OR tenant_pk = %(tenant)s))
 SELECT count(*), extract(epoch FROM now() - (SELECT at FROM event WHERE id = min(w.event_id)))::float8,
-       (SELECT count(*) FROM undelivered WHERE next_try_at IS NULL),
+       (SELECT count(*) FROM undelivered WHERE next_try_at IS NULL AND (%(tenant)s::bigint IS NULL OR tenant_pk = %(tenant)s)),
        (SELECT count(*) FROM tenant_sync WHERE switched_off IS NOT NULL) FROM w;
 
 -- name: depths

@@ -46,9 +46,12 @@ SELECT count(*), :now - min(due_at) FILTER (WHERE due_at <= :now AND NOT held) F
 WHERE account_pk IN (SELECT pk FROM account WHERE tenant_pk = :tenant);
 
 -- name: overview_reports
-WITH w AS (SELECT event_id FROM outbox UNION ALL SELECT event_id FROM undelivered WHERE next_try_at IS NOT NULL)
+WITH w AS (
+    SELECT event_id FROM outbox WHERE :tenant IS NULL OR tenant_pk = :tenant
+    UNION ALL
+    SELECT event_id FROM undelivered WHERE next_try_at IS NOT NULL AND (:tenant IS NULL OR tenant_pk = :tenant))
 SELECT count(*), :now - (SELECT at FROM event WHERE id = (SELECT min(event_id) FROM w)),
-       (SELECT count(*) FROM undelivered WHERE next_try_at IS NULL),
+       (SELECT count(*) FROM undelivered WHERE next_try_at IS NULL AND (:tenant IS NULL OR tenant_pk = :tenant)),
        (SELECT count(*) FROM tenant_sync WHERE switched_off IS NOT NULL) FROM w;
 
 -- name: depths

@@ -22,6 +22,7 @@ BODIES = {
     "/account": {"id": "main", "tenant_id": "acme", "host": "127.0.0.1", "port": 25},
     "/tenant": {"id": "acme"},
     "/messages/{id:path}/resolve": {"as": "sent"},
+    "/dead-letters/discard": {"event_ids": [1]},
 }
 
 

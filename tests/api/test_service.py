@@ -46,6 +46,8 @@ async def test_stats_count_everything(api: Api) -> None:
         "accounts": 1,
         "messages": {"total": 2, "pending": 1, "sent": 0, "error": 1, "unknown": 0},
         "reports_pending": 1,
+        "reports_dead": 0,
+        "tenants_switched_off": 0,
         "active": True,
     }
 

@@ -81,7 +81,7 @@ async def test_the_calls_to_tenants_are_shown_as_they_stand(api: Api) -> None:
         assert answer["sync_interval_seconds"] == 300
         return {one["id"]: one for one in answer["tenants"]}
 
-    fresh = {"active": True, "in_dnd": False, "failures": 0}
+    fresh = {"active": True, "in_dnd": False, "failures": 0, "reports_dead": 0}
     due = {"client_base_url": "http://127.0.0.1:9", "reports_pending": 1, "next_sync_due": True}
     assert await standing() == {
         "acme": {"id": "acme", **due, **fresh},

@@ -190,10 +190,12 @@ def test_every_metric_of_the_contract_is_shown_with_its_help(tmp_path: Path) -> 
         "gmp_queue_oldest_age_seconds",
         "gmp_queue_wait_seconds",
         "gmp_rate_limited_total",
+        "gmp_reports_dead",
         "gmp_reports_pending",
         "gmp_sent_total",
         "gmp_smtp_connections",
         "gmp_smtp_reconnects_total",
+        "gmp_tenants_switched_off",
         "gmp_unknown_outcomes_total",
     }
     assert not [line for line in text.splitlines() if "_created" in line]

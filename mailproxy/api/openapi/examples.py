@@ -122,6 +122,19 @@ EVENTS = [
     },
 ]
 HISTORY = [event | {"metadata": event["event_data"], "reported_ts": _CHANGED} for event in EVENTS]
+DEAD_LETTER = {
+    "event_id": 7,
+    "event_type": "sent",
+    "event_ts": _MADE,
+    "event_data": {"attempt": 1, "code": 250},
+    "tenant_id": "acme",
+    "id": "order-1001",
+    "account_id": "main",
+    "cause": "HTTP status 503",
+    "refusals": 0,
+    "failing_since": _MADE,
+    "dead_ts": _MADE + 86400,
+}
 MESSAGE = {
     "id": "order-1001",
     "pk": PK,

@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-from mailproxy.api import schemas, wire
+from mailproxy.api import schemas, schemas_reports, wire
 from mailproxy.api.openapi import examples
+from mailproxy.api.openapi.dead_letters import DEAD_LETTERS
 from mailproxy.api.openapi.instance import INSTANCE
 from mailproxy.api.openapi.operation import Operation
 
@@ -42,6 +43,8 @@ _SERVICE = {
             "scheduler_active": True,
             "pending": 42,
             "oldest_pending_age": 1.25,
+            "reports_pending": 3,
+            "reports_dead": 0,
             "processes": {"sender": 2, "reporter": 1},
             "version": "1.0.0",
             "node": "mail-1",
@@ -57,6 +60,8 @@ _SERVICE = {
             "accounts": 4,
             "messages": {"total": 1042, "pending": 42, "sent": 990, "error": 10, "unknown": 0},
             "reports_pending": 7,
+            "reports_dead": 0,
+            "tenants_switched_off": 0,
             "active": True,
         },
     ),
@@ -145,7 +150,7 @@ _TENANTS = {
     "GET /tenants/sync-status": Operation(
         "syncStatus",
         "See how the calls to tenants stand",
-        schemas.SyncStatus,
+        schemas_reports.SyncStatus,
         {
             "ok": True,
             "sync_interval_seconds": 300,
@@ -159,6 +164,7 @@ _TENANTS = {
                     "in_dnd": False,
                     "failures": 0,
                     "reports_pending": 2,
+                    "reports_dead": 0,
                 }
             ],
             "next_cursor": examples.CURSOR,
@@ -324,4 +330,6 @@ _MESSAGES = {
         errors=(_MESSAGE_GONE, (409, "not_in_doubt")),
     ),
 }
-OPERATIONS: Mapping[str, Operation] = _SERVICE | _COMMANDS | _TENANTS | _ACCOUNTS | _MESSAGES | INSTANCE
+OPERATIONS: Mapping[str, Operation] = (
+    _SERVICE | _COMMANDS | _TENANTS | _ACCOUNTS | _MESSAGES | DEAD_LETTERS | INSTANCE
+)
