@@ -67,6 +67,8 @@ def stats(instance: Instance, as_json: bool) -> None:
             "Messages": totals.messages,
             **{f"  {name}": count for name, count in counted["messages"].items() if name != "total"},
             "Reports waiting": found.reports_pending,
+            "Reports given up": found.reports_dead,
+            "Tenants switched off": found.switched_off,
             "Sending": "on" if found.active else "suspended for all",
         }
     )

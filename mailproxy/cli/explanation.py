@@ -240,7 +240,7 @@ def _report(evidence: Evidence, words: Words) -> Iterator[Finding]:
     kinds = ", ".join(str(EventType(event.event_type)) for event in waiting)
     text = f"Not reported yet: {kinds}"
     if sync.switched_off is not None:
-        remedy = f"{words.here} tenants update {words.tenant} --base-url URL"
+        remedy = f"{words.here} tenants update {words.tenant} --switch-on"
         cause = f"{text}; its tenant's URL was switched off: {sync.switched_off}"
         yield Finding("report_switched_off", cause, blocks=True, remedy=remedy)
     elif sync.next_try_at is not None and sync.next_try_at > evidence.now:

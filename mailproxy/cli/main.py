@@ -17,6 +17,7 @@ from mailproxy.cli import (
     configuration,
     context,
     database,
+    dead_letters,
     demo,
     doctor,
     importing,
@@ -133,7 +134,7 @@ def instance_group(ctx: click.Context) -> None:
 @click.group("TENANT", invoke_without_command=True)
 @click.pass_context
 def tenant_group(ctx: click.Context) -> None:
-    """Manage a tenant's SMTP accounts and messages, send a message, report now."""
+    """Manage a tenant's SMTP accounts, messages and reports, send a message, report now."""
     instance = ctx.find_object(Instance)
     assert instance is not None
     ctx.obj = Place(instance, tenant_named(str(ctx.info_name)) or "")
@@ -157,7 +158,14 @@ for _command in (
 tenants.tenants.add_command(signing.webhook_secret)
 for _command in (*about.COMMANDS, configuration.config, tenants.tenants):
     instance_group.add_command(_command)
-for _command in (tenants.info, accounts.accounts, messages.messages, send.send, about.run_now_for_tenant):
+for _command in (
+    tenants.info,
+    accounts.accounts,
+    messages.messages,
+    dead_letters.dead_letters,
+    send.send,
+    about.run_now_for_tenant,
+):
     tenant_group.add_command(_command)
 
 

@@ -25,7 +25,7 @@ GLOBAL_WORDS = frozenset(
 INSTANCE_WORDS = frozenset(
     ["info", "stats", "token", "connect", "config", "tenants", "run-now", "explain", "help"]
 )
-TENANT_WORDS = frozenset(["accounts", "messages", "send"])
+TENANT_WORDS = frozenset(["accounts", "messages", "dead-letters", "send"])
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _ID = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 

@@ -121,6 +121,11 @@ class Given:
     def __bool__(self) -> bool:
         return bool(self.fields or self.login or self.limits)
 
+    @property
+    def points_elsewhere(self) -> bool:
+        """Whether calls to its application are to go elsewhere, or to log in otherwise."""
+        return bool(self.login or self.fields.keys() & {"client_base_url", "client_sync_path"})
+
     @classmethod
     def of(cls, options: Mapping[str, Any]) -> Self:
         secrets = {

@@ -111,12 +111,15 @@ def add(
 @click.argument("tenant_id", metavar="ID", type=TENANT)
 @tenant_options
 @click.option("--active/--inactive", default=None, help="Whether idle calls are made to it.")
+@click.option("--switch-on", is_flag=True, help="Call its application again after it was switched off.")
 @show.json_option
 @pass_instance
-def update(instance: Instance, /, tenant_id: str, active: bool | None, as_json: bool, **options: Any) -> None:
+def update(
+    instance: Instance, /, tenant_id: str, active: bool | None, switch_on: bool, as_json: bool, **options: Any
+) -> None:
     """Change what is given of a tenant, and nothing else."""
     given = Given.of(options)
-    if not given and active is None:
+    if not given and active is None and not switch_on:
         raise click.UsageError("Nothing to change: give at least one option.")
 
     async def work(store: Store) -> Tenant:
@@ -124,6 +127,7 @@ def update(instance: Instance, /, tenant_id: str, active: bool | None, as_json: 
         changed = given.applied_to(written.tenant(tenant), tenant.client_auth)
         if active is not None:
             changed = replace(changed, active=active)
+        changed = replace(changed, switch_on=switch_on or given.points_elsewhere)
         await store.directory.put_tenant(changed, None, None)
         return await existing_tenant(store, instance, tenant_id)
 
@@ -218,6 +222,8 @@ def _show(tenant: Tenant, *, as_json: bool) -> None:
             "Sync path": tenant.client_sync_path,
             "Attachment path": tenant.client_attachment_path,
             "Login there": tenant.client_auth.method,
+            "Switched off": tenant.switched_off,
+            "Switched off since": show.moment(tenant.switched_off_at),
             "Calls are signed": bool(tenant.webhook_secrets),
             "Messages an hour": limits.get("hourly"),
             "Messages a day": limits.get("daily"),
