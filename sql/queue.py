@@ -362,8 +362,9 @@ def _settle_steps(
     if releases:
         yield Step("suspension_shared")
     both: list[Finish | Release] = [*finishes, *releases]
-    if unsent := [one.id for one in both if not _may_have_been_sent(one)]:
-        yield Step("limits_refund", mine | {"ids": unsent})
+    if unsent := [one for one in both if not _may_have_been_sent(one)]:
+        ids = [one.id for one in unsent]
+        yield Step("limits_refund", mine | {"ids": ids}, [rows.claim_of(one) for one in unsent])
     if exceptions := rows.recipient_states(both):
         yield Step("recipients_settled", mine, exceptions)
     if finishes:

@@ -144,6 +144,10 @@ def release(one: Release) -> dict[str, object]:
     }
 
 
+def claim_of(one: Finish | Release) -> dict[str, object]:
+    return {"id": one.id, "revision": one.revision, "claim": one.claim}
+
+
 def late(one: Finish) -> dict[str, object]:
     return {"id": one.id, "revision": one.revision, "detail": one.detail.to_json()}
 
@@ -152,6 +156,7 @@ def recipient_states(settlements: Sequence[Finish | Release]) -> list[dict[str, 
     return [
         {
             "message_id": one.id,
+            "revision": one.revision,
             "claim": one.claim,
             "rcpt": r.index,
             "accepted": r.accepted,

@@ -228,9 +228,12 @@ ON CONFLICT (kind, scope, win, slot) DO UPDATE SET n = rate_slot.n + excluded.n;
 
 -- name: limits_refund
 -- What is certain not to have been handed over gives its tokens back to the slots they came from.
-WITH back AS MATERIALIZED (
-    SELECT account_pk, tenant_pk, extract(epoch FROM charged_at)::float8 AS at FROM q
-    WHERE id = ANY(%(ids)s) AND epoch = %(epoch)s AND charged_at IS NOT NULL FOR UPDATE),
+WITH r AS MATERIALIZED (
+    SELECT * FROM json_to_recordset(%(rows)s::json) AS r(id bigint, revision smallint, claim int)),
+back AS MATERIALIZED (
+    SELECT q.account_pk, q.tenant_pk, extract(epoch FROM q.charged_at)::float8 AS at FROM q JOIN r USING (id)
+    WHERE q.id = ANY(%(ids)s) AND q.epoch = %(epoch)s AND q.claim = r.claim AND q.revision = r.revision
+      AND q.charged_at IS NOT NULL FOR UPDATE OF q),
 c AS (
     SELECT l.kind, l.scope, l.win, floor(back.at / l.slot_s)::bigint AS slot, count(*) AS n
     FROM back JOIN rate_limit l ON (l.kind = 1 AND l.scope = back.account_pk) OR (l.kind = 0 AND l.scope = back.tenant_pk)
@@ -340,9 +343,9 @@ SELECT id FROM u;
 -- Written in the transaction of the finish or release it belongs to, and only for rows still ours.
 INSERT INTO recipient_state (message_id, rcpt, accepted, permanent, address, code, enhanced, reply)
 SELECT r.message_id, r.rcpt, r.accepted, r.permanent, r.address, r.code, r.enhanced, r.reply
-FROM json_to_recordset(%(rows)s::json) AS r(message_id bigint, claim int, rcpt smallint, accepted boolean, permanent boolean,
-    address text, code smallint, enhanced text, reply text)
-WHERE (SELECT q.epoch FROM q WHERE q.id = r.message_id AND q.claim = r.claim) = %(epoch)s
+FROM json_to_recordset(%(rows)s::json) AS r(message_id bigint, revision smallint, claim int, rcpt smallint, accepted boolean,
+    permanent boolean, address text, code smallint, enhanced text, reply text)
+WHERE (SELECT q.epoch FROM q WHERE q.id = r.message_id AND q.claim = r.claim AND q.revision = r.revision) = %(epoch)s
 ON CONFLICT (message_id, rcpt) DO UPDATE SET accepted = excluded.accepted, permanent = excluded.permanent,
     code = excluded.code, enhanced = excluded.enhanced, reply = excluded.reply;
 

@@ -107,7 +107,7 @@ UPDATE account_lease SET expires_at = :now - 0.001
 WHERE epoch = :epoch AND (:account IS NULL OR (account_pk = :account AND slot = :slot))
   AND EXISTS (SELECT 1 FROM q WHERE q.account_pk = account_lease.account_pk AND q.phase > 0);
 DELETE FROM account_lease WHERE epoch = :epoch AND (:account IS NULL OR (account_pk = :account AND slot = :slot))
-  AND expires_at >= :now;
+  AND NOT EXISTS (SELECT 1 FROM q WHERE q.account_pk = account_lease.account_pk AND q.phase > 0);
 
 -- name: unclaim
 UPDATE q SET epoch = NULL, phase = 0, charged_at = NULL, attempts = max(attempts - 1, 0)
@@ -178,11 +178,10 @@ INSERT INTO rate_slot (kind, scope, win, slot, n) VALUES (:kind, :scope, :win, :
 ON CONFLICT (kind, scope, win, slot) DO UPDATE SET n = n + excluded.n;
 
 -- name: limits_refund
-UPDATE rate_slot SET n = max(rate_slot.n - c.n, 0)
-FROM (SELECT l.kind, l.scope, l.win, CAST(q.charged_at / l.slot_s AS INTEGER) AS slot, count(*) AS n
+UPDATE rate_slot SET n = max(rate_slot.n - 1, 0)
+FROM (SELECT l.kind, l.scope, l.win, CAST(q.charged_at / l.slot_s AS INTEGER) AS slot
       FROM q JOIN rate_limit l ON (l.kind = 1 AND l.scope = q.account_pk) OR (l.kind = 0 AND l.scope = q.tenant_pk)
-      WHERE q.id IN (SELECT value FROM json_each(:ids)) AND q.epoch = :epoch AND q.charged_at IS NOT NULL
-      GROUP BY 1, 2, 3, 4) c
+      WHERE q.id = :id AND q.epoch = :epoch AND q.claim = :claim AND q.revision = :revision AND q.charged_at IS NOT NULL) c
 WHERE rate_slot.kind = c.kind AND rate_slot.scope = c.scope AND rate_slot.win = c.win AND rate_slot.slot = c.slot;
 
 -- name: claim
@@ -262,7 +261,7 @@ WHERE id = :id AND epoch = :epoch AND claim = :claim AND revision = :revision RE
 -- name: recipients_settled
 INSERT INTO recipient_state (message_id, rcpt, accepted, permanent, address, code, enhanced, reply)
 SELECT :message_id, :rcpt, :accepted, :permanent, :address, :code, :enhanced, :reply
-FROM q WHERE q.id = :message_id AND q.epoch = :epoch AND q.claim = :claim
+FROM q WHERE q.id = :message_id AND q.epoch = :epoch AND q.claim = :claim AND q.revision = :revision
 ON CONFLICT (message_id, rcpt) DO UPDATE SET accepted = excluded.accepted, permanent = excluded.permanent,
     code = excluded.code, enhanced = excluded.enhanced, reply = excluded.reply;
 

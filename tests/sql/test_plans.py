@@ -51,7 +51,7 @@ HOT: dict[str, dict[str, Any]] = {
     "release": MINE | {"rows": [SETTLED | {"id": id_} for id_ in IDS]},
     "recipients_settled": MINE | {"rows": [{"message_id": 1, "rcpt": 0, "accepted": True, "address": "a"}]},
     "late_evidence": MINE | {"rows": [{"id": id_, "revision": 0, "detail": "{}"} for id_ in IDS]},
-    "limits_refund": MINE,
+    "limits_refund": MINE | {"rows": [SETTLED | {"id": id_, "revision": 0, "claim": 1} for id_ in IDS]},
     "enqueue": {
         "tenant": 1,
         "fallback": False,

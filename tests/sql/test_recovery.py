@@ -1,5 +1,7 @@
 """What the next owner makes of a dead process's rows, and what a zombie may still say (RELIABILITY §2.1, H5, H10)."""
 
+from dataclasses import replace
+
 import pytest
 
 from mailproxy.model import EventType, State
@@ -19,6 +21,36 @@ async def test_recipients_of_a_row_taken_over_are_not_written(world: World) -> N
     await sender.settle(back(message, recipients=(RecipientOutcome(0, True, "a@example.org"),)))
     (again,) = await heir.claim()
     assert again.recipients == ()
+
+
+async def test_recipients_of_a_message_that_was_replaced_are_not_written(world: World) -> None:
+    await world.post("m")
+    sender = await world.sender()
+    (message,) = await sender.claim()
+    told = replace(failed(message), recipients=(RecipientOutcome(0, True, "a@example.org"),))
+    await sender.settle(told)
+    await world.post("m")
+    (again,) = await sender.claim()
+    assert (again.claim, again.revision) == (message.claim, message.revision + 1)
+    assert (await sender.settle(told)).settled == frozenset()
+    view = await world.store.directory.message(world.tenant, "m")
+    assert view is not None
+    assert view.refused == ()
+    await sender.settle(back(again))
+    assert (await sender.claim())[0].recipients == ()
+
+
+async def test_a_release_told_twice_gives_no_later_claims_token_back(world: World, sql: Sql) -> None:
+    await world.add_account("main", limit_per_hour=2)
+    await world.post("m")
+    sender = await world.sender()
+    (first,) = await sender.claim()
+    await sender.settle(back(first, refund=True))
+    (second,) = await sender.claim()
+    await sender.settle(back(first, refund=True))
+    assert sql("SELECT sum(n) FROM rate_slot") == [(1,)]
+    await sender.settle(back(second, refund=True))
+    assert sql("SELECT sum(n) FROM rate_slot") == [(0,)]
 
 
 async def test_the_heir_frees_what_was_claimed_and_refunds_the_attempt(world: World) -> None:
