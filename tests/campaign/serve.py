@@ -1,6 +1,7 @@
 """`mail-proxy serve` with two arguments of a sender set for a campaign: `python -m tests.campaign.serve PORT DOT`.
 
-DOT is how long a reply to the final dot is waited for. With `--careless` the senders' store grants every
+DOT is how long a reply to the final dot is waited for. A message with the id `--poison` names ends whatever process
+prepares it. With `--careless` the senders' store grants every
 intent without writing it down: the control, with which the checker must find duplicates.
 """
 
@@ -22,9 +23,11 @@ from mailproxy.keyfile import node_id
 from mailproxy.model import Epoch, MessageId
 from sql.open import open_store
 from supervisor.main import run
+from tests.sender.doomed import Poison
 from workers.frame import TRY_AGAIN
 from workers.sender import loop as sender
 from workers.sender.connect import Timeouts
+from workers.sender.prepare import prepare as prepare_message
 
 
 class CarelessQueue:
@@ -59,6 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("port", type=int)
     parser.add_argument("dot", type=float)
+    parser.add_argument("--poison")
     parser.add_argument("--careless", action="store_true")
     given = parser.parse_args(argv)
     environ = dict(os.environ)
@@ -75,7 +79,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     export(settings, os.environ)
     log.set_up(settings.log_level, settings.log_format)
     opening = open_carelessly if given.careless else open_store
-    entry = partial(sender.entry, timeouts=Timeouts(dot=given.dot), opening=opening)
+    render = Poison(given.poison) if given.poison else prepare_message
+    entry = partial(sender.entry, timeouts=Timeouts(dot=given.dot), opening=opening, render=render)
     return run(
         settings,
         replace(WORKERS, sender=entry),

@@ -3,7 +3,6 @@
 import contextlib
 import os
 import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -14,9 +13,8 @@ import psutil
 
 from tests.campaign.histories import HOLD, RETRY, Book
 from tests.conftest import KEY
-from tests.process.growing import GrowingLog
 from tests.process.peers import SmtpServer, TenantEndpoint, smtp_server, tenant_endpoint
-from tests.process.service import ROOT, Service, _event
+from tests.process.service import Service
 from tests.support.postgres_server import PostgresServer, own_server
 
 TENANT = "c"
@@ -44,22 +42,9 @@ class Node(Service):
         self.number = number
         self._careless = careless
 
-    def _spawn(self) -> subprocess.Popen[bytes]:
-        log = self.folder / f"server-{next(self._numbers)}.log"
-        arguments = [str(self.port), str(DOT), *(["--careless"] if self._careless else [])]
-        with log.open("wb") as output:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "tests.campaign.serve", *arguments],
-                env=self._environ,
-                cwd=ROOT,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                start_new_session=True,
-            )
-        self._log = GrowingLog(log, _event)
-        self._sessions.append(self._process.pid)
-        return self._process
+    def program(self) -> list[str]:
+        careless = ["--careless"] if self._careless else []
+        return ["tests.campaign.serve", str(self.port), str(DOT), *careless]
 
     def senders(self) -> list[int]:
         """The senders at work; none while there is no supervisor."""

@@ -88,12 +88,16 @@ class Service:
         assert process.poll() in (None, 75), self.last_words()
         return False
 
+    def program(self) -> list[str]:
+        """The module that is run, and its arguments."""
+        return ["mailproxy.cli", "serve", "-h", "127.0.0.1", "-p", str(self.port)]
+
     def _spawn(self) -> subprocess.Popen[bytes]:
         log = self.folder / f"server-{next(self._numbers)}.log"
         with log.open("wb") as output:
             # A session of its own: its members are found when their supervisor is gone.
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "mailproxy.cli", "serve", "-h", "127.0.0.1", "-p", str(self.port)],
+                [sys.executable, "-m", *self.program()],
                 env=self._environ,
                 cwd=ROOT,
                 stdin=subprocess.DEVNULL,
@@ -243,10 +247,12 @@ def _event(line: bytes) -> Mapping[str, Any]:
 
 
 @contextlib.contextmanager
-def running(folder: Path, environ: Mapping[str, str], **settings: str) -> Iterator[Service]:
+def running(
+    folder: Path, environ: Mapping[str, str], *, kind: type[Service] = Service, **settings: str
+) -> Iterator[Service]:
     """A started service, with nothing left of it afterwards."""
     folder.mkdir(parents=True, exist_ok=True)
-    service = Service(folder, environ, **settings)
+    service = kind(folder, environ, **settings)
     try:
         service.start()
         yield service
