@@ -8,6 +8,7 @@ import os
 from itertools import count
 
 import hypothesis
+import pytest
 from hypothesis import HealthCheck, Phase
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize
@@ -97,10 +98,11 @@ class QueueMachine(Sending, Outside):
         assert not self.bench.run(self.queue.due_accounts("near", 1)).accounts
 
 
+@pytest.mark.timeout(120 + 2 * int(os.environ.get(EXAMPLES, "0")))
 def test_the_queue_does_what_its_model_does(settings: Settings) -> None:
     wanted = os.environ.get(EXAMPLES)
     profile = hypothesis.settings(
-        max_examples=int(wanted or 40),
+        max_examples=int(wanted or 25),
         stateful_step_count=60,
         deadline=None,
         derandomize=wanted is None,
