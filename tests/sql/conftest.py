@@ -32,6 +32,8 @@ from mailproxy.records import (
 )
 from sql.store import SqlStore
 
+pytest.register_assert_rewrite(*(f"tests.sql.queue_{part}" for part in ("watched", "sending", "outside")))
+
 NODE, ELSEWHERE = "node-1", "node-2"
 TTL = 600.0
 NOW = -0.001  # a lease of this length has ended when it is taken

@@ -44,6 +44,7 @@ LOOK = {
             "UPDATE q SET due_at = due_at - {gone}, expires_at = expires_at - {gone}",
             "UPDATE q SET charged_at = charged_at - {gone}",
             "UPDATE message SET created_at = created_at - {gone}, done_at = done_at - {gone}",
+            "UPDATE message SET reported_at = reported_at - {gone}",
             "UPDATE account_lease SET expires_at = expires_at - {gone}",
             "UPDATE account_state SET not_before = not_before - {gone}",
             "UPDATE process SET seen_at = seen_at - {gone}, left_at = left_at - {gone}",

@@ -29,8 +29,6 @@ from tests.sql.queue_nouns import (
     Windows,
 )
 
-JUST = 0.001
-
 
 @dataclass
 class Queue:
@@ -94,7 +92,7 @@ class Queue:
         """A lease only ends where something claimed is left: somebody then comes to look."""
         for (account, slot), (holder, _) in list(self.leases.items()):
             if holder == epoch and any(row.phase for row in self._rows(account)):
-                self.leases[account, slot] = (epoch, self.now - JUST)
+                self.leases[account, slot] = (epoch, self.now - 0.001)
             elif holder == epoch:
                 del self.leases[account, slot]
 
@@ -210,7 +208,7 @@ class Queue:
             self.limits.charge(letter.account, row.charged, -1)
         letter.recipients |= dict(verdict.recipients)
         if verdict.status is not None:
-            self._finish(name, verdict.status, NAMES[verdict.status], row.attempts)
+            self._finish(name, verdict.status, NAMES[verdict.status], max(row.attempts - verdict.refund, 0))
             return
         if verdict.event:
             self._tell(name, verdict.event)
@@ -223,11 +221,8 @@ class Queue:
     # -- after a death
 
     def unclaim(self, account: str, epoch: int, known: set[int]) -> int:
-        lost = [
-            row
-            for _, letter, row in self._waiting(account)
-            if (row.epoch, row.phase) == (epoch, CLAIMED) and letter.id not in known
-        ]
+        lost = [row for _, letter, row in self._waiting(account) if letter.id not in known]
+        lost = [row for row in lost if (row.epoch, row.phase) == (epoch, CLAIMED)]
         for row in lost:
             row.free(refund=True)
         return len(lost)
@@ -327,12 +322,17 @@ class Queue:
             for name, letter in self.letters.items()
             if letter.done is not None
             and letter.status != UNKNOWN
-            and letter.done < self.now - older_than
+            and max(letter.done, letter.reported or letter.done) < self.now - older_than
             and name not in unreported
         ]
         for name in old:
             self._remove(name)
         return len(old)
+
+    def acknowledge(self, told: list[tuple[str, str]]) -> None:
+        for name, event in told:
+            self.outbox.remove((name, event))
+            self.letters[name].reported = self.now
 
     def expire(self) -> int:
         old = [name for name, _, row in self._waiting() if row.phase == READY and row.expires <= self.now]

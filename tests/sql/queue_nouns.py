@@ -42,6 +42,7 @@ class Letter:
     status: int = QUEUED
     attempts: int = 0
     done: float | None = None
+    reported: float | None = None
     row: Row | None = None
     recipients: dict[int, bool] = field(default_factory=dict)
 

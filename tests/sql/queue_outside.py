@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import rule
 
 from mailproxy.model import AccountCondition, Priority, Resolution, State
-from mailproxy.records import CallSettled, NewMessage
+from mailproxy.records import NewMessage
+from mailproxy.reports import CallSettled
 from tests.sql import queue_nouns as nouns
 from tests.sql.queue_bench import TICK
 from tests.sql.queue_nouns import Letter
@@ -153,8 +154,7 @@ class Outside(Watched):
             told = [one.event_id for one in waiting[:most]]
             assert self.bench.run(reports.acknowledge(self.tenant, epoch, told)) == len(told)
             self.bench.run(reports.settle_call(self.tenant, epoch, CallSettled(fails=0, called=True)))
-            for one in outbox[:most]:
-                self.model.outbox.remove(one)
+            self.model.acknowledge(outbox[:most])
 
     @rule(account=st.sampled_from(ACCOUNTS), what=st.integers(0, 5))
     def break_or_mend(self, account: str, what: int) -> None:

@@ -25,6 +25,7 @@ VERDICTS = {
     "sent": finish(nouns.SENT),
     "sent but to one": finish(nouns.SENT, recipients=((1, False),)),
     "permanent": finish(nouns.ERROR, certain=True),
+    "expired": Verdict(nouns.EXPIRED, None, True, refund=True),
     "unknown": finish(nouns.UNKNOWN),
     "temporary": Verdict(None, "deferred", True, delay=0.5),
     "deferred for some": Verdict(None, "deferred", False, delay=1.5, recipients=((0, True),)),
@@ -238,7 +239,7 @@ class Sending(Watched):
         dot = self.open.get((token.id, token.revision))
         if dot is None:
             return
-        if verdict.status is None or verdict.status == nouns.ERROR:
+        if verdict.status is None or verdict.certain:
             del self.open[token.id, token.revision]
         if verdict.certain:
             for account in self.dots:
@@ -250,7 +251,9 @@ class Sending(Watched):
         claim = (MessageId(token.id), token.revision, 1, token.claim)
         if verdict.status is not None:
             event = EventType(nouns.NAMES[verdict.status])
-            return Finish(*claim, Status(verdict.status), event, EventDetail(), recipients)
+            return Finish(
+                *claim, Status(verdict.status), event, EventDetail(), recipients, refund=verdict.refund
+            )
         return Release(
             *claim,
             delay=None if verdict.delay is None else verdict.delay * TICK,
