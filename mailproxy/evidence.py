@@ -49,6 +49,17 @@ class Suspension:
 
 
 @dataclass(frozen=True, slots=True)
+class Undelivered:
+    """A report that was refused by itself: it waits for `next_try_at`, or was given up at `dead_at`."""
+
+    event_id: int
+    cause: str
+    tries: int
+    next_try_at: Instant | None
+    dead_at: Instant | None
+
+
+@dataclass(frozen=True, slots=True)
 class Evidence:
     """At the database's time `now`; `row` is None once the message is finished."""
 
@@ -56,6 +67,7 @@ class Evidence:
     message: MessageView
     row: QueueRow | None
     events: tuple[EventView, ...]
+    undelivered: tuple[Undelivered, ...]
     account: AccountView | None
     tenant_windows: tuple[Window, ...]
     suspensions: tuple[Suspension, ...]

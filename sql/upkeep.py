@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mailproxy.evidence import MOST_AHEAD, Evidence, Holder, QueueRow, Suspension
+from mailproxy.evidence import MOST_AHEAD, Evidence, Holder, QueueRow, Suspension, Undelivered
 from mailproxy.figures import ProcessView
 from mailproxy.model import Epoch, Instant, Seconds, TenantPk
 from mailproxy.records import AccountView, MessageFilter
@@ -69,9 +69,10 @@ class SqlUpkeep:
             return None
         message = rows.message_view(found[0])
         account_pk = known[0][3]
-        queued, history, leases, windows, suspended, processes, sync, clock = yield (
+        queued, history, undelivered, leases, windows, suspended, processes, sync, clock = yield (
             Step("queue_row", {"message": message.id, "most": MOST_AHEAD}),
             Step("events", {"tenant": tenant, "client_id": client_id}),
+            Step("undelivered_of", {"message": message.id}),
             Step("account_leases", {"account": account_pk}),
             Step("tenant_windows", {"tenant": tenant}),
             Step("suspensions_over", {"tenant": tenant, "batch_code": message.batch_code or ""}),
@@ -85,6 +86,7 @@ class SqlUpkeep:
             message=message,
             row=_queue_row(queued[0]) if queued else None,
             events=tuple(rows.event_view(row) for row in history),
+            undelivered=tuple(Undelivered(*row) for row in undelivered),
             account=account,
             tenant_windows=tuple(one.window for one in rows.windows(windows)),
             suspensions=tuple(Suspension(*row) for row in suspended),

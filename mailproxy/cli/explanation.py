@@ -7,7 +7,7 @@ from mailproxy.cli.show import duration, moment, moment_beside
 from mailproxy.evidence import EVERYBODY, MOST_AHEAD, Evidence, Holder, QueueRow, Suspension
 from mailproxy.model import AccountCondition, EventType, Instant, Seconds, State
 from mailproxy.outcome import Trouble
-from mailproxy.records import AccountView, Window
+from mailproxy.records import AccountView, EventView, Window
 
 _SENDING_ROLES = frozenset({"scout", "sender"})
 _CAUSES_OF_LIMITS = "rate_limit"
@@ -229,31 +229,43 @@ def _attempts(evidence: Evidence, words: Words) -> Iterator[Finding]:
 
 
 def _report(evidence: Evidence, words: Words) -> Iterator[Finding]:
-    waiting = [event for event in evidence.events if not event.reported]
-    if not waiting:
-        if evidence.events and evidence.message.reported_at is not None:
-            yield Finding("reported", f"Reported at {moment(evidence.message.reported_at)}.")
-        elif evidence.events:
-            yield _nobody_to_tell(words)
-        return
+    refused = {one.event_id for one in evidence.undelivered}
+    waiting = [event for event in evidence.events if not event.reported and event.event_id not in refused]
+    yield from _refused_reports(evidence, words)
+    if waiting:
+        yield _waiting_report(evidence, waiting, words)
+    elif evidence.message.reported_at is not None:
+        yield Finding("reported", f"Reported at {moment(evidence.message.reported_at)}.")
+    elif evidence.events and not refused:
+        remedy = f"{words.here} tenants update {words.tenant} --base-url URL"
+        yield Finding("no_report", "Nobody is told: its tenant has no URL for reports.", remedy=remedy)
+
+
+def _refused_reports(evidence: Evidence, words: Words) -> Iterator[Finding]:
+    for one in evidence.undelivered:
+        if one.dead_at is not None:
+            text = f"Its report {one.event_id} was given up at {moment(one.dead_at)}: {one.cause}"
+            again = words.for_tenant(f"dead-letters replay {one.event_id}")
+            yield Finding("report_given_up", text, blocks=True, remedy=again)
+        else:
+            text = f"Its report {one.event_id} was refused {one.tries} times: {one.cause}"
+            when = f"; it is repeated at {moment_beside(one.next_try_at, evidence.now)}."
+            yield Finding("report_refused", text + when, blocks=True, until=one.next_try_at)
+
+
+def _waiting_report(evidence: Evidence, waiting: Iterable[EventView], words: Words) -> Finding:
     sync = evidence.sync
     kinds = ", ".join(str(EventType(event.event_type)) for event in waiting)
     text = f"Not reported yet: {kinds}"
     if sync.switched_off is not None:
         remedy = f"{words.here} tenants update {words.tenant} --switch-on"
         cause = f"{text}; its tenant's URL was switched off: {sync.switched_off}"
-        yield Finding("report_switched_off", cause, blocks=True, remedy=remedy)
-    elif sync.next_try_at is not None and sync.next_try_at > evidence.now:
+        return Finding("report_switched_off", cause, blocks=True, remedy=remedy)
+    if sync.next_try_at is not None and sync.next_try_at > evidence.now:
         when = moment_beside(sync.next_try_at, evidence.now)
         failed = f"{text}; {sync.fails} calls to its tenant failed, the next is at {when}."
         remedy = words.for_tenant("run-now")
-        yield Finding("report_fails", failed, blocks=True, remedy=remedy, until=sync.next_try_at)
-    elif not any(one.role == _REPORTED_BY for one in evidence.processes):
-        yield Finding("no_reporter", f"{text}; no reporter runs.", blocks=True)
-    else:
-        yield Finding("report_waits", f"{text}; its tenant is called soon.")
-
-
-def _nobody_to_tell(words: Words) -> Finding:
-    remedy = f"{words.here} tenants update {words.tenant} --base-url URL"
-    return Finding("no_report", "Nobody is told: its tenant has no URL for reports.", remedy=remedy)
+        return Finding("report_fails", failed, blocks=True, remedy=remedy, until=sync.next_try_at)
+    if not any(one.role == _REPORTED_BY for one in evidence.processes):
+        return Finding("no_reporter", f"{text}; no reporter runs.", blocks=True)
+    return Finding("report_waits", f"{text}; its tenant is called soon.")

@@ -61,3 +61,7 @@ UPDATE tenant SET webhook_secrets = %(fresh)s WHERE pk = %(pk)s AND webhook_secr
 
 -- name: known_messages
 SELECT client_id FROM message WHERE tenant_pk = %(tenant)s AND client_id = ANY(%(client_ids)s);
+
+-- name: undelivered_of
+SELECT event_id, cause, tries, extract(epoch FROM next_try_at)::float8, extract(epoch FROM dead_at)::float8
+FROM undelivered WHERE message_id = %(message)s ORDER BY event_id;

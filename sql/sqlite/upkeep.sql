@@ -59,3 +59,6 @@ UPDATE tenant SET webhook_secrets = :fresh WHERE pk = :pk AND webhook_secrets = 
 
 -- name: known_messages
 SELECT client_id FROM message WHERE tenant_pk = :tenant AND client_id IN (SELECT value FROM json_each(:client_ids));
+
+-- name: undelivered_of
+SELECT event_id, cause, tries, next_try_at, dead_at FROM undelivered WHERE message_id = :message ORDER BY event_id;

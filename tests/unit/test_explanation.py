@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from mailproxy.cli.explanation import Finding, Words, explain
-from mailproxy.evidence import Evidence, Holder, QueueRow, Suspension
+from mailproxy.evidence import Evidence, Holder, QueueRow, Suspension, Undelivered
 from mailproxy.figures import ProcessView, SyncStanding
 from mailproxy.model import (
     Account,
@@ -72,7 +72,7 @@ SYNC = SyncStanding(
 )
 HOLDER = Holder("sender-1", "node-1", NOW - 1, None, NOW + 10)
 GONE = Holder("sender-0", "node-1", NOW - 300, None, NOW + 10)
-WAITING = Evidence(NOW, MESSAGE, ROW, (), ACCOUNT, (), (), (HOLDER,), (SENDER, REPORTER), SYNC)
+WAITING = Evidence(NOW, MESSAGE, ROW, (), (), ACCOUNT, (), (), (HOLDER,), (SENDER, REPORTER), SYNC)
 
 
 def _event(kind: EventType, *, reported: bool = False, **detail: Any) -> EventView:
@@ -179,6 +179,24 @@ CASES: list[tuple[Evidence, str, str, str | None]] = [
         "report_switched_off",
         "410",
         "tenants update acme --base-url URL",
+    ),
+    (
+        replace(
+            _finished(State.SENT, _event(EventType.SENT)),
+            undelivered=(Undelivered(1, "answers 500", 3, None, NOW - 9),),
+        ),
+        "report_given_up",
+        "answers 500",
+        "mail-proxy first acme dead-letters replay 1",
+    ),
+    (
+        replace(
+            _finished(State.SENT, _event(EventType.SENT)),
+            undelivered=(Undelivered(1, "named in error", 3, NOW + 9, None),),
+        ),
+        "report_refused",
+        "refused 3 times: named in error",
+        None,
     ),
     (
         replace(_finished(State.SENT, _event(EventType.SENT)), processes=(SENDER,)),
