@@ -1,12 +1,15 @@
 """messages explain: why a message has not gone."""
 
+import asyncio
+from pathlib import Path
 from typing import Any
 
 from mailproxy.cli.home import Instance
 from mailproxy.cli.place import on_store
 from mailproxy.model import AccountCondition
 from mailproxy.store import Store
-from tests.cli.conftest import HELLO, CommandLine
+from tests.cli.conftest import HELLO, CommandLine, until
+from tests.support.smtp import sink_process
 
 EXPLAIN = ("first", "acme", "messages", "explain", "m1")
 
@@ -52,3 +55,23 @@ def test_a_switched_off_account_is_named_and_can_be_switched_on(first: Instance,
 
 def test_a_message_that_is_not_there_ends_with_3(acme: CommandLine) -> None:
     assert acme(*EXPLAIN).exit_code == 3
+
+
+async def test_its_remedies_let_a_message_go(servers: CommandLine, tmp_path: Path) -> None:
+    async with sink_process(tmp_path / "log.jsonl", user="ann", password="right") as port:
+        await asyncio.to_thread(_mend_a_login, servers, port)
+
+
+def _mend_a_login(servers: CommandLine, port: int) -> None:
+    assert servers.process("start", "first", "-h", "127.0.0.1", "-b").returncode == 0
+    servers.ok("first", "tenants", "add", "acme")
+    account = ["-h", "127.0.0.1", "-p", port, "-u", "ann", "--password-stdin"]
+    servers.ok("first", "acme", "accounts", "add", "main", *account, input="wrong\n")
+    servers.ok("first", "acme", "send", "-", "--id", "m1", input=HELLO)
+    until(lambda: "breaker_open" in _codes(servers.json(*EXPLAIN)))
+    (breaker,) = [one for one in servers.json(*EXPLAIN)["findings"] if one["code"] == "breaker_open"]
+    assert "535" in breaker["text"]
+    remedy = breaker["remedy"].partition("  ")[0].split()[1:]
+    servers.ok(*remedy, input="right\n")
+    until(lambda: _codes(servers.json(*EXPLAIN)) >= {"sent", "no_report"})
+    servers.ok("stop", "first")

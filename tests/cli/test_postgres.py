@@ -10,7 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import CommandLine, until
+from mailproxy.cli import home
+from mailproxy.cli.preparation import BOTH, prepare
+from mailproxy.keyfile import ensure_key_file
+from tests.cli.conftest import HELLO, CommandLine, until
 from tests.support import postgres
 
 
@@ -47,6 +50,30 @@ def test_an_instance_can_keep_its_data_in_postgresql(servers: CommandLine, url: 
     assert servers.process("restart", "first").returncode == 0
     deleted = servers.ok("delete", "first", "-f")
     assert "was left as it is: postgresql://" in deleted
+
+
+def test_the_tools_for_operators_work_on_postgresql(
+    mail_proxy: CommandLine, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GMP_HOME", mail_proxy.environ["GMP_HOME"])
+    instance = home.instance_named("first")
+    instance.create(host="127.0.0.1", port=8000, database_url=url)
+    (old,) = ensure_key_file(instance.key_file)
+    instance.remember(encryption_key_file=str(instance.key_file))
+    prepare(instance.settings(), BOTH)
+    mail_proxy.ok("first", "tenants", "add", "acme")
+    account = ["-h", "localhost", "-u", "ann", "--password-stdin"]
+    mail_proxy.ok("first", "acme", "accounts", "add", "main", *account, input="hush\n")
+    mail_proxy.ok("first", "acme", "send", "-", "--id", "m1", input=HELLO)
+
+    found = mail_proxy.json("first", "acme", "messages", "explain", "m1")["findings"]
+    assert [one["code"] for one in found if one["blocks"]] == ["no_workers"]
+    assert mail_proxy.json("doctor", "first", "--offline")["ok"] is True
+    assert mail_proxy.json("keys", "rotate", "-i", "first")["resealed"] == 2
+    (new,) = ensure_key_file(instance.key_file)
+    assert new != old
+    assert mail_proxy.json("first", "acme", "accounts", "list")[0]["password_set"] is True
+    assert [one["role"] for one in mail_proxy.json("keys", "list", "-i", "first")] == ["seals"]
 
 
 def test_two_servers_may_start_at_once_on_an_empty_database(
