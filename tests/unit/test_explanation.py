@@ -178,7 +178,7 @@ CASES: list[tuple[Evidence, str, str, str | None]] = [
         replace(_finished(State.SENT, _event(EventType.SENT)), sync=replace(SYNC, switched_off="410")),
         "report_switched_off",
         "410",
-        "tenants update acme --base-url URL",
+        "tenants update acme --switch-on",
     ),
     (
         replace(
