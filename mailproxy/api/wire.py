@@ -6,7 +6,7 @@ import re
 import ssl
 from collections.abc import Iterable, Mapping
 from datetime import datetime
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, WithJsonSchema
@@ -144,7 +144,9 @@ Delay = Annotated[float, Field(ge=0, le=30 * 86400)]
 
 
 class Form(BaseModel):
-    """A request body or query. Nulls count as not given, as in the reference."""
+    """A request body or query. Nulls count as not given, as in the reference, but in `nullable` fields."""
+
+    nullable: ClassVar[frozenset[str]] = frozenset()
 
     model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True, allow_inf_nan=False)
 
@@ -153,7 +155,7 @@ class Form(BaseModel):
         """The form in `given` and a warning for each unknown field; raises pydantic's ValidationError."""
         if not isinstance(given, Mapping):
             return cls.model_validate(given), []
-        known = {name: value for name, value in given.items() if value is not None}
+        known = {name: value for name, value in given.items() if value is not None or name in cls.nullable}
         return cls.model_validate(known), unknown_fields(given, cls.names())
 
     @classmethod
@@ -205,7 +207,9 @@ class WebhookSecretForm(Form):
 
 
 class AccountChange(Form):
-    """PATCH: only what is given changes."""
+    """PATCH: only what is given changes; a null `use_tls` means TLS if offered, as it does where it is stored."""
+
+    nullable = frozenset({"use_tls"})
 
     tenant_id: Identifier | None = None
     host: Host | None = None

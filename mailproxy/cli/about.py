@@ -2,22 +2,41 @@
 
 import click
 
-from mailproxy import shapes, tokens
+from mailproxy import tokens
 from mailproxy.cli import process, show
 from mailproxy.cli.exits import Exit, Failure
 from mailproxy.cli.home import Instance
-from mailproxy.cli.place import Place, on_store, pass_instance, pass_place
-from mailproxy.figures import Overview, Totals
-from mailproxy.model import TenantPk
-from mailproxy.records import Tenant
-from mailproxy.store import Store
+from mailproxy.cli.place import Place, pass_instance, pass_place, pass_server, shown_tenant
+from mailproxy.cli.server import Remote, Server
 
 
 @click.command()
 @show.json_option
-@pass_instance
-def info(instance: Instance, as_json: bool) -> None:
+@pass_server
+def info(server: Server, as_json: bool) -> None:
     """Show where an instance is and how to reach it."""
+    if isinstance(server, Remote):
+        return _show_remote(server, as_json=as_json)
+    return _show_local(server.instance, as_json=as_json)
+
+
+def _show_remote(server: Remote, *, as_json: bool) -> None:
+    found = server.do(lambda client: client.status())
+    if as_json:
+        return show.document({"url": server.url, **show.told(found.raw)})
+    return show.details(
+        {
+            "URL": server.url,
+            "Version": found.version,
+            "Node": found.node,
+            "Sending": "on" if found.active else "suspended",
+            "Messages waiting": found.pending,
+            "Processes": ", ".join(f"{count} {role}" for role, count in found.processes.items()) or None,
+        }
+    )
+
+
+def _show_local(instance: Instance, *, as_json: bool) -> None:
     settings = instance.settings()
     server = process.running(instance)
     host, port = (server.host, server.port) if server else (settings.host, settings.port)
@@ -49,26 +68,22 @@ def info(instance: Instance, as_json: bool) -> None:
 
 @click.command()
 @show.json_option
-@pass_instance
-def stats(instance: Instance, as_json: bool) -> None:
+@pass_server
+def stats(server: Server, as_json: bool) -> None:
     """Count tenants, accounts and messages."""
-
-    async def work(store: Store) -> tuple[Overview, Totals]:
-        return await store.fleet.overview(), await store.fleet.totals()
-
-    found, totals = on_store(instance.settings(), work)
-    counted = shapes.stats(found, totals)
+    found = server.do(lambda client: client.stats())
     if as_json:
-        return show.document(counted)
+        return show.document(show.told(found.raw))
+    fates = {f"  {name}": count for name, count in found.messages.items() if name != "total"}
     return show.details(
         {
             "Tenants": found.tenants,
             "Accounts": found.accounts,
-            "Messages": totals.messages,
-            **{f"  {name}": count for name, count in counted["messages"].items() if name != "total"},
+            "Messages": found.messages["total"],
+            **fates,
             "Reports waiting": found.reports_pending,
             "Reports given up": found.reports_dead,
-            "Tenants switched off": found.switched_off,
+            "Tenants switched off": found.tenants_switched_off,
             "Sending": "on" if found.active else "suspended for all",
         }
     )
@@ -100,16 +115,11 @@ def token(instance: Instance, regenerate: bool, as_json: bool) -> None:
 
 @click.command("run-now")
 @show.json_option
-@pass_instance
-def run_now(instance: Instance, as_json: bool) -> None:
+@pass_server
+def run_now(server: Server, as_json: bool) -> None:
     """Send what is due and report to every tenant at once."""
-
-    _require_running(instance)
-
-    async def work(store: Store) -> None:
-        await _run_now(store, None)
-
-    on_store(instance.settings(), work)
+    _require_running(server)
+    server.do(lambda client: client.run_now())
     _say_woken("every tenant", as_json=as_json)
 
 
@@ -118,29 +128,16 @@ def run_now(instance: Instance, as_json: bool) -> None:
 @pass_place
 def run_now_for_tenant(place: Place, as_json: bool) -> None:
     """Send what is due and report to this tenant at once."""
-
-    async def find(_: Store, tenant: Tenant) -> TenantPk:
-        return tenant.pk
-
-    async def work(store: Store, tenant: Tenant) -> None:
-        await _run_now(store, tenant.pk)
-
-    place.run(find)
-    _require_running(place.instance)
-    place.run(work)
+    place.server.do(lambda client: shown_tenant(client, place.server, place.tenant))
+    _require_running(place.server)
+    place.do(lambda client: client.run_now())
     _say_woken(place.tenant, as_json=as_json)
 
 
-async def _run_now(store: Store, tenant: TenantPk | None) -> None:
-    await store.reports.poke(tenant)
-    for topic in ("queue", "reports"):
-        await store.wakeups.announce(topic)
-
-
-def _require_running(instance: Instance) -> None:
-    if process.running(instance) is None:
+def _require_running(server: Server) -> None:
+    if not server.is_running:
         raise Failure(
-            f"{instance.name} is not running.", remedy=f"Start it with: mail-proxy start {instance.name} -b"
+            f"{server.name} is not running.", remedy=f"Start it with: mail-proxy start {server.name} -b"
         )
 
 

@@ -1,24 +1,17 @@
 """NAME TENANT accounts …: the SMTP servers a tenant sends through."""
 
 import time
-from collections.abc import AsyncIterator
-from dataclasses import replace
 from typing import Any
 
 import click
 
-from mailproxy import shapes, written
+from mailproxy import errors
 from mailproxy.cli import ask, show
 from mailproxy.cli.account_options import account_options, given_of
-from mailproxy.cli.exits import Failure
 from mailproxy.cli.names import ACCOUNT
 from mailproxy.cli.place import Place, pass_place, required
-from mailproxy.errors import Conflict, NotFound
-from mailproxy.model import Instant, TenantPk
-from mailproxy.records import AccountView, AccountWrite, Tenant
-from mailproxy.store import Store
-
-PAGE = 500
+from mailproxy.client import Account, AsyncMailProxyClient, NotFound
+from mailproxy.model import Instant
 
 
 @click.group()
@@ -31,17 +24,12 @@ def accounts() -> None:
 @pass_place
 def list_accounts(place: Place, as_json: bool) -> None:
     """List the accounts."""
-
-    async def work(store: Store, tenant: Tenant) -> list[AccountView]:
-        return [view async for view in _all(store, tenant.pk)]
-
-    found = place.run(work)
+    found = place.do(lambda client: client.accounts.list())
     if as_json:
-        return show.document([shapes.account(view) for view in found])
+        return show.document([account.raw for account in found])
     if not found:
-        here = f"mail-proxy {place.instance.name} {place.tenant}"
         return click.echo(
-            f"No accounts yet. Add one with:\n  {here} accounts add main --host smtp.example.com"
+            f"No accounts yet. Add one with:\n  {place.words} accounts add main --host smtp.example.com"
         )
     columns = [
         show.Column("ID"),
@@ -50,7 +38,7 @@ def list_accounts(place: Place, as_json: bool) -> None:
         show.Column("TLS"),
         show.Column("State"),
     ]
-    return show.table(columns, (_row(view) for view in found))
+    return show.table(columns, (_row(account) for account in found))
 
 
 @accounts.command("show")
@@ -59,26 +47,15 @@ def list_accounts(place: Place, as_json: bool) -> None:
 @pass_place
 def show_account(place: Place, account_id: str, as_json: bool) -> None:
     """Show an account with its condition and limits; never its password."""
-
-    async def work(store: Store, tenant: Tenant) -> AccountView:
-        return await _existing(store, tenant, account_id, place)
-
-    view = place.run(work)
-    if as_json:
-        return show.document(shapes.account(view))
-    return show.details(_details(view))
+    _show(place.do(lambda client: _existing(client, place, account_id)), as_json=as_json)
 
 
 def _free(ctx: click.Context, _: click.Parameter, account_id: str) -> str:
     """Says that an id is taken before anything else is asked."""
     place = ctx.find_object(Place)
     if place is not None and ask.interactive() and not ctx.resilient_parsing:
-
-        async def work(store: Store, tenant: Tenant) -> None:
-            await _refuse_taken(store, tenant, account_id, place)
-
-        required(place.instance)
-        place.run(work)
+        required(place.server)
+        place.do(lambda client: _refuse_taken(client, place, account_id))
     return account_id
 
 
@@ -90,24 +67,22 @@ def _free(ctx: click.Context, _: click.Parameter, account_id: str) -> str:
 @pass_place
 def add(place: Place, /, account_id: str, as_json: bool, defaults: bool, **options: Any) -> None:
     """Add an SMTP account; its password is stored encrypted."""
-    wanted = AccountWrite(id=account_id, **given_of(options))
-    _require_user(wanted)
+    given = given_of(options)
+    _require_user(given)
 
-    async def work(store: Store, tenant: Tenant) -> AccountView:
-        await _refuse_taken(store, tenant, account_id, place)
-        await store.directory.put_account(tenant.pk, wanted)
-        return await _existing(store, tenant, account_id, place)
+    async def work(client: AsyncMailProxyClient) -> Account:
+        await _refuse_taken(client, place, account_id)
+        await client.accounts.add(account_id, **given)
+        return await client.accounts.get(account_id)
 
-    view = place.run(work)
+    account = place.do(work)
     if as_json:
-        return show.document(shapes.account(view))
-    click.echo(f"Added account {account_id}: {_server(view)}, TLS {_tls(view)}.")
-    if not wanted.user:
+        return _show(account, as_json=True)
+    click.echo(f"Added account {account_id}: {_server(account)}, TLS {_tls(account)}.")
+    if not account.user:
         click.echo("It does not log in: there is no user.")
     click.echo("Next:")
-    return show.commands(
-        (f"mail-proxy {place.instance.name} {place.tenant} send hello.eml", "send a first message through it")
-    )
+    return show.commands((f"{place.words} send hello.eml", "send a first message through it"))
 
 
 @accounts.command("update")
@@ -121,18 +96,14 @@ def update(place: Place, /, account_id: str, as_json: bool, **options: Any) -> N
     if not given:
         raise click.UsageError("Nothing to change: give at least one option.")
 
-    async def work(store: Store, tenant: Tenant) -> AccountView:
-        view = await _existing(store, tenant, account_id, place)
-        changed = replace(written.account(view), **given)
-        if "host" in given:
-            changed = replace(changed, host_set_by_tenant=False)
-        _require_user(changed)
-        await store.directory.put_account(tenant.pk, changed)
-        await store.wakeups.announce("queue")
-        return await _existing(store, tenant, account_id, place)
+    async def work(client: AsyncMailProxyClient) -> Account:
+        account = await _existing(client, place, account_id)
+        _require_user({"user": account.user} | given)
+        await client.accounts.update(account_id, **given)
+        await client.accounts.reset(account_id)
+        return await client.accounts.get(account_id)
 
-    view = place.run(work)
-    return show.document(shapes.account(view)) if as_json else show.details(_details(view))
+    _show(place.do(work), as_json=as_json)
 
 
 @accounts.command("reset")
@@ -142,12 +113,11 @@ def update(place: Place, /, account_id: str, as_json: bool, **options: Any) -> N
 def reset(place: Place, account_id: str, as_json: bool) -> None:
     """Switch an account on again that rests because of failures."""
 
-    async def work(store: Store, tenant: Tenant) -> None:
-        await _existing(store, tenant, account_id, place)
-        await store.directory.reset_account(tenant.pk, account_id)
-        await store.wakeups.announce("queue")
+    async def work(client: AsyncMailProxyClient) -> None:
+        await _existing(client, place, account_id)
+        await client.accounts.reset(account_id)
 
-    place.run(work)
+    place.do(work)
     return show.document({"ok": True}) if as_json else click.echo(f"Account {account_id} is switched on.")
 
 
@@ -158,89 +128,79 @@ def reset(place: Place, account_id: str, as_json: bool) -> None:
 @pass_place
 def delete(place: Place, account_id: str, force: bool, as_json: bool) -> None:
     """Delete an account with its messages."""
-
-    async def find(store: Store, tenant: Tenant) -> None:
-        await _existing(store, tenant, account_id, place)
-
-    async def work(store: Store, tenant: Tenant) -> bool:
-        return await store.directory.delete_account(tenant.pk, account_id)
-
-    place.run(find)
+    place.do(lambda client: _existing(client, place, account_id))
     ask.sure(f"Delete account {account_id} with its messages?", force=force)
-    if not place.run(work):
-        raise Failure(f"Account {account_id!r} is gone already.")
+    place.do(lambda client: client.accounts.delete(account_id))
     return show.document({"ok": True}) if as_json else click.echo(f"Deleted account {account_id}.")
 
 
-def _require_user(wanted: AccountWrite) -> None:
-    if wanted.password is not None and not wanted.user:
+def _require_user(wanted: dict[str, Any]) -> None:
+    if wanted.get("password") is not None and not wanted.get("user"):
         raise click.UsageError("A password is given but no user: add --user.")
 
 
-async def _refuse_taken(store: Store, tenant: Tenant, account_id: str, place: Place) -> None:
-    if await store.directory.account(tenant.pk, account_id) is not None:
-        raise Conflict(
-            f"There is an account {account_id!r} already.\n"
-            f"Change it with: mail-proxy {place.instance.name} {place.tenant} accounts update {account_id}"
-        )
+async def _refuse_taken(client: AsyncMailProxyClient, place: Place, account_id: str) -> None:
+    try:
+        await client.accounts.get(account_id)
+    except NotFound:
+        return
+    raise errors.Conflict(
+        f"There is an account {account_id!r} already.\n"
+        f"Change it with: {place.words} accounts update {account_id}"
+    )
 
 
-async def _existing(store: Store, tenant: Tenant, account_id: str, place: Place) -> AccountView:
-    view = await store.directory.account(tenant.pk, account_id)
-    if view is None:
-        raise NotFound(
-            f"Tenant {tenant.id!r} has no account {account_id!r}.\n"
-            f"Its accounts: mail-proxy {place.instance.name} {tenant.id} accounts list"
-        )
-    return view
+async def _existing(client: AsyncMailProxyClient, place: Place, account_id: str) -> Account:
+    try:
+        return await client.accounts.get(account_id)
+    except NotFound as error:
+        raise errors.NotFound(
+            f"Tenant {place.tenant!r} has no account {account_id!r}.\n"
+            f"Its accounts: {place.words} accounts list"
+        ) from error
 
 
-async def _all(store: Store, tenant: TenantPk) -> AsyncIterator[AccountView]:
-    after: str | None = None
-    while page := await store.directory.accounts(tenant, after=after, limit=PAGE):
-        for view in page:
-            yield view
-        after = page[-1].account.id
+def _show(account: Account, *, as_json: bool) -> None:
+    return show.document(show.told(account.raw)) if as_json else show.details(_details(account))
 
 
-def _row(view: AccountView) -> tuple[object, ...]:
-    return (view.account.id, _server(view), view.account.user, _tls(view), view.condition)
+def _row(account: Account) -> tuple[object, ...]:
+    return (account.id, _server(account), account.user, _tls(account), account.state)
 
 
-def _details(view: AccountView) -> dict[str, object]:
-    account = view.account
+def _details(account: Account) -> dict[str, object]:
     return {
         "ID": account.id,
-        "Server": _server(view),
-        "TLS": _tls(view),
+        "Server": _server(account),
+        "TLS": _tls(account),
         "User": account.user,
-        "Password": "***" if view.password_set else None,
-        "Messages a minute": view.limit_per_minute,
-        "Messages an hour": view.limit_per_hour,
-        "Messages a day": view.limit_per_day,
+        "Password": "***" if account.password_set else None,
+        "Messages a minute": account.limit_per_minute,
+        "Messages an hour": account.limit_per_hour,
+        "Messages a day": account.limit_per_day,
         "Above the limit": account.limit_behavior,
-        "Connection age": f"{account.ttl:.0f} s",
+        "Connection age": f"{account.ttl} s",
         "Unknown outcome": account.on_unknown_outcome,
-        "State": view.condition,
-        **condition(view, time.time()),
-        "Created": show.moment(view.created_at),
-        "Changed": show.moment(view.updated_at),
+        "State": account.state,
+        **condition(account, time.time()),
+        "Created": show.moment(account.created_at),
+        "Changed": show.moment(account.updated_at),
     }
 
 
-def condition(view: AccountView, now: Instant) -> dict[str, object]:
+def condition(account: Account, now: Instant) -> dict[str, object]:
     """Why an account rests, since when and until when."""
     return {
-        "Because": ": ".join(part for part in (view.reason, view.cause) if part) or None,
-        "Since": show.moment_beside(view.since, now),
-        "Next try": show.moment_beside(view.next_try, now),
+        "Because": ": ".join(part for part in (account.state_reason, account.state_cause) if part) or None,
+        "Since": show.moment_beside(account.state_since, now),
+        "Next try": show.moment_beside(account.next_try, now),
     }
 
 
-def _server(view: AccountView) -> str:
-    host = f"[{view.account.host}]" if ":" in view.account.host else view.account.host
-    return f"{host}:{view.account.port}"
+def _server(account: Account) -> str:
+    host = f"[{account.host}]" if ":" in account.host else account.host
+    return f"{host}:{account.port}"
 
 
-def _tls(view: AccountView) -> str:
-    return {None: "if offered", True: "yes", False: "no"}[view.account.use_tls]
+def _tls(account: Account) -> str:
+    return {None: "if offered", True: "yes", False: "no"}[account.use_tls]

@@ -12,7 +12,8 @@ from mailproxy.cli import ask, show
 from mailproxy.cli.ask import Checked, F, asked
 from mailproxy.cli.exits import Exit, Failure
 from mailproxy.cli.home import Instance
-from mailproxy.cli.place import on_store, pass_instance
+from mailproxy.cli.place import pass_instance
+from mailproxy.cli.server import on_store
 from mailproxy.store import Store
 
 _PASSWORD = "bounce_imap_password"  # noqa: S105 - a field's name

@@ -10,7 +10,8 @@ from mailproxy.cli import show
 from mailproxy.cli.exits import Exit, Failure
 from mailproxy.cli.home import all_instances, existing_instance, home, instance_named, write_private
 from mailproxy.cli.names import INSTANCE, TENANT
-from mailproxy.cli.place import existing_tenant, on_store
+from mailproxy.cli.place import existing_tenant
+from mailproxy.cli.server import on_store
 from mailproxy.records import Tenant
 from mailproxy.store import Store
 

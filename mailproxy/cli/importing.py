@@ -13,7 +13,7 @@ from mailproxy.cli.carry import Carrying, Tally
 from mailproxy.cli.exits import Exit
 from mailproxy.cli.home import environment_settings, existing_instance
 from mailproxy.cli.names import INSTANCE
-from mailproxy.cli.place import on_store
+from mailproxy.cli.server import on_store
 from mailproxy.config import Settings
 from mailproxy.store import Store
 from sql import genro

@@ -10,8 +10,8 @@ from mailproxy.cli import rotation, show
 from mailproxy.cli.database import instance_option
 from mailproxy.cli.exits import Exit, Failure
 from mailproxy.cli.home import environment_settings, existing_instance
-from mailproxy.cli.place import on_store
 from mailproxy.cli.rotation import Ring
+from mailproxy.cli.server import on_store
 from mailproxy.store import Store
 from mailproxy.vault import key_id
 

@@ -24,13 +24,14 @@ from mailproxy.cli import (
     instances,
     keys,
     messages,
+    remote,
     send,
     serve,
     signing,
     tenants,
 )
 from mailproxy.cli.exits import Exit, Failure, exit_for
-from mailproxy.cli.home import Instance, instance_named
+from mailproxy.cli.home import instance_named
 from mailproxy.cli.names import (
     GLOBAL_WORDS,
     INSTANCE,
@@ -41,6 +42,7 @@ from mailproxy.cli.names import (
     tenant_named,
 )
 from mailproxy.cli.place import Place, required
+from mailproxy.cli.server import Local, Server
 from mailproxy.errors import MailproxyError
 
 _WITHOUT_PLACE = (INSTANCE_WORDS | TENANT_WORDS) - {"help"}
@@ -60,6 +62,8 @@ class Root(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """A command of an instance or a tenant may stand alone: then those of the context are meant."""
         word = args[0]
+        if elsewhere := remote.meant(ctx, word, is_local=word in self.commands):
+            return elsewhere.words.removeprefix("mail-proxy "), instance_group, remote.completed(args)
         if word in _WITHOUT_PLACE and word not in self.commands and not instance_named(word).exists:
             implied = completion.implied if ctx.resilient_parsing else context.implied
             args = [*implied(word, for_tenant=word in TENANT_WORDS), *args]
@@ -98,9 +102,10 @@ class InstanceGroup(click.Group):
 
 
 @click.group(cls=Root, invoke_without_command=True)
+@remote.options
 @click.version_option(__version__, prog_name="mail-proxy")
 @click.pass_context
-def cli(ctx: click.Context) -> None:
+def cli(ctx: click.Context, url: str | None, token: str | None) -> None:
     """Send mail through SMTP servers on behalf of applications.
 
     \b
@@ -108,6 +113,7 @@ def cli(ctx: click.Context) -> None:
     mail-proxy NAME --help                what can be done with it
     mail-proxy NAME TENANT --help         what can be done for one tenant
     mail-proxy use NAME/TENANT            leave them out from now on
+    mail-proxy --url URL TENANT …         work on a server somewhere else
 
     Exit codes: 0 done, 1 failed, 2 usage, 3 not found, 4 refused, 5 conflict, 6 unreachable,
     78 misconfigured, 130 interrupted.
@@ -125,7 +131,7 @@ def instance_group(ctx: click.Context) -> None:
     mail-proxy NAME TENANT --help         what can be done for one tenant
     mail-proxy NAME @info --help          for a tenant named like a command
     """
-    ctx.obj = instance_named(str(ctx.info_name))
+    ctx.obj = remote.given(ctx) or Local(instance_named(str(ctx.info_name)))
     if ctx.invoked_subcommand is None:
         required(ctx.obj)
         click.echo(ctx.get_help())
@@ -135,11 +141,11 @@ def instance_group(ctx: click.Context) -> None:
 @click.pass_context
 def tenant_group(ctx: click.Context) -> None:
     """Manage a tenant's SMTP accounts, messages and reports, send a message, report now."""
-    instance = ctx.find_object(Instance)
-    assert instance is not None
-    ctx.obj = Place(instance, tenant_named(str(ctx.info_name)) or "")
+    server = ctx.find_object(Server)
+    assert server is not None
+    ctx.obj = Place(server, tenant_named(str(ctx.info_name)) or "")
     if ctx.invoked_subcommand is None:
-        required(instance)
+        required(server)
         click.echo(ctx.get_help())
 
 

@@ -1,24 +1,23 @@
 """NAME TENANT messages …: what has become of a tenant's messages."""
 
-import json
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import Literal
 
 import click
 
-from mailproxy import shapes
+from mailproxy import errors, shapes
 from mailproxy.cli import ask, show
 from mailproxy.cli.accounts import condition
 from mailproxy.cli.exits import Exit
 from mailproxy.cli.explanation import Words, explain
 from mailproxy.cli.names import ACCOUNT
 from mailproxy.cli.place import Place, pass_place
-from mailproxy.errors import Conflict, NotFound
+from mailproxy.client import Account, AsyncMailProxyClient, Event, Filters, Message, NotFound, Removed
 from mailproxy.evidence import Evidence
-from mailproxy.model import AccountCondition, MessageId, Priority, Resolution, State, public_pk
-from mailproxy.records import AccountView, Deleted, EventView, MessageFilter, MessageView, Tenant
+from mailproxy.model import AccountCondition, Priority, Resolution, State
+from mailproxy.records import Tenant
 from mailproxy.store import Store
 
 PAGE = 500
@@ -67,18 +66,20 @@ def list_messages(
     as_json: bool,
 ) -> None:
     """List the newest messages; with --all every one, the oldest first."""
-    wanted = MessageFilter(
-        account_id=account, state=None if status == "all" else State(status), newest_first=not unlimited
-    )
-    most = None if unlimited else limit
     if as_csv and as_json:
         raise click.UsageError("--csv and --json are both given: keep one of them.")
+    wanted: Filters = {"newest_first": not unlimited}
+    if account:
+        wanted["account_id"] = account
+    if status != "all":
+        wanted["status"] = status
 
-    async def work(store: Store, tenant: Tenant) -> bool:
-        pages = _Pages(await store.fleet.instance(), as_csv=as_csv, as_json=as_json)
-        return await _list(store, tenant, wanted, most, pages)
+    async def work(client: AsyncMailProxyClient) -> bool:
+        return await _list(
+            client, wanted, None if unlimited else limit, _Pages(as_csv=as_csv, as_json=as_json)
+        )
 
-    if place.run(work):
+    if place.do(work):
         show.note(f"There are more than {limit}: --limit or --all shows them, --status narrows the choice.")
 
 
@@ -89,22 +90,18 @@ def list_messages(
 def show_message(place: Place, message_id: str, as_json: bool) -> None:
     """Show a message and all that happened to it."""
 
-    async def work(
-        store: Store, tenant: Tenant
-    ) -> tuple[MessageView, list[EventView], int, AccountView | None]:
-        view = await store.directory.message(tenant.pk, message_id)
-        if view is None:
-            raise _missing(place, message_id)
-        events = await store.directory.events(tenant.pk, message_id)
-        account = await store.directory.account(tenant.pk, view.account_id) if view.account_id else None
-        return view, events or [], await store.fleet.instance(), account
+    async def work(client: AsyncMailProxyClient) -> tuple[Message, list[Event], Account | None]:
+        try:
+            message = await client.messages.get(message_id)
+        except NotFound as error:
+            raise _missing(place, message_id) from error
+        account = await client.accounts.get(message.account_id) if message.account_id else None
+        return message, await client.messages.events(message_id), account
 
-    view, events, instance, account = place.run(work)
+    message, events, account = place.do(work)
     if as_json:
-        return show.document(
-            {**shapes.message(view, instance), "events": [shapes.event(event) for event in events]}
-        )
-    show.details({**_details(view, instance), **_waits_for(view, account)})
+        return show.document({**show.told(message.raw), "events": [event.raw for event in events]})
+    show.details({**_details(message), **_waits_for(message, account)})
     if events:
         click.echo()
         columns = (
@@ -152,15 +149,16 @@ def delete(place: Place, message_ids: tuple[str, ...], force: bool, as_json: boo
     noun = "message" if len(message_ids) == 1 else "messages"
     ask.sure(f"Delete {len(message_ids)} {noun}?", force=force)
 
-    async def work(store: Store, tenant: Tenant) -> Deleted:
-        return await store.directory.delete_messages(tenant.pk, message_ids)
+    async def work(client: AsyncMailProxyClient) -> Removed:
+        return await client.messages.delete(message_ids)
 
-    found = place.run(work)
-    missing = [one for one in message_ids if one not in found.removed and one not in found.being_sent]
+    found = place.do(work)
+    missing = list(found.not_found)
+    removed = [one for one in dict.fromkeys(message_ids) if one not in (*missing, *found.being_sent)]
     if as_json:
-        show.document({"removed": found.removed, "not_found": missing, "being_sent": found.being_sent})
+        show.document({"removed": removed, "not_found": missing, "being_sent": found.being_sent})
     else:
-        click.echo(f"Deleted {len(found.removed)} of {len(message_ids)}.")
+        click.echo(f"Deleted {found.removed} of {len(message_ids)}.")
     for one in missing:
         show.note(f"Error: there is no message {one!r}.")
     for one in found.being_sent:
@@ -181,24 +179,18 @@ def delete(place: Place, message_ids: tuple[str, ...], force: bool, as_json: boo
 )
 @show.json_option
 @pass_place
-def resolve(place: Place, message_id: str, resolution: str, as_json: bool) -> None:
+def resolve(
+    place: Place, message_id: str, resolution: Literal["sent", "retry", "error"], as_json: bool
+) -> None:
     """Decide about a message whose outcome is unknown."""
-    settings = place.instance.settings()
-    decision = Resolution(resolution)
 
-    async def work(store: Store, tenant: Tenant) -> State | None:
-        found = await store.directory.resolve(
-            tenant.pk, message_id, decision, max_age=settings.message_max_age
-        )
-        if found is State.UNKNOWN and decision is Resolution.RETRY and not settings.test_mode:
-            await store.wakeups.announce("queue")
-        return found
+    async def work(client: AsyncMailProxyClient) -> None:
+        try:
+            await client.messages.resolve(message_id, resolution)
+        except NotFound as error:
+            raise _missing(place, message_id) from error
 
-    state = place.run(work)
-    if state is None:
-        raise _missing(place, message_id)
-    if state is not State.UNKNOWN:
-        raise Conflict(f"There is nothing in doubt about {message_id!r}: it is {state}.")
+    place.do(work)
     if as_json:
         return show.document({"ok": True})
     done = {"sent": "counts as sent", "error": "counts as not sent", "retry": "will be sent again"}
@@ -208,20 +200,19 @@ def resolve(place: Place, message_id: str, resolution: str, as_json: bool) -> No
 class _Pages:
     """A list of messages on its way out, in the form that was asked for."""
 
-    def __init__(self, instance: int, *, as_csv: bool, as_json: bool) -> None:
-        self._instance = instance
+    def __init__(self, *, as_csv: bool, as_json: bool) -> None:
         self._listed = 0
         self._rows = show.Rows(COLUMNS) if not (as_csv or as_json) else None
         self._items = show.CsvRows(CSV_COLUMNS) if as_csv else show.JsonArray() if as_json else None
 
-    def add(self, page: Sequence[MessageView]) -> None:
+    def add(self, page: Sequence[Message]) -> None:
         self._listed += len(page)
         if self._rows is not None and page:
-            self._rows.add(_row(view) for view in page)
+            self._rows.add(_row(message) for message in page)
         if isinstance(self._items, show.CsvRows):
-            self._items.add({**_heads(view), **shapes.message(view, self._instance)} for view in page)
+            self._items.add({**_heads(message), **message.raw} for message in page)
         elif self._items is not None:
-            self._items.add(shapes.message(view, self._instance) for view in page)
+            self._items.add(message.raw for message in page)
 
     def end(self) -> None:
         if isinstance(self._items, show.JsonArray):
@@ -230,24 +221,24 @@ class _Pages:
             click.echo("No messages.")
 
 
-async def _list(store: Store, tenant: Tenant, wanted: MessageFilter, most: int | None, pages: _Pages) -> bool:
+async def _list(client: AsyncMailProxyClient, wanted: Filters, most: int | None, pages: _Pages) -> bool:
     """Write page after page; returns whether there are more than `most`."""
-    after: MessageId | None = None
+    cursor: str | None = None
     left = most
     while True:
         size = PAGE if left is None else min(PAGE, left)
-        page = await store.directory.messages(tenant.pk, wanted, after=after, limit=size + 1)
-        pages.add(page[:size])
-        left = None if left is None else left - len(page[:size])
-        if len(page) <= size or left == 0:
+        page = await client.messages.page(cursor=cursor, limit=size, **wanted)
+        pages.add(page.items)
+        left = None if left is None else left - len(page.items)
+        cursor = page.cursor
+        if cursor is None or left == 0:
             break
-        after = page[size - 1].id
     pages.end()
-    return len(page) > size
+    return cursor is not None
 
 
-def _heads(view: MessageView) -> dict[str, object]:
-    written = _payload(view)
+def _heads(message: Message) -> dict[str, object]:
+    written = message.message
     return {
         "subject": written.get("subject"),
         "from": written.get("from"),
@@ -255,57 +246,50 @@ def _heads(view: MessageView) -> dict[str, object]:
     }
 
 
-def _missing(place: Place, message_id: str) -> NotFound:
-    return NotFound(
-        f"Tenant {place.tenant!r} has no message {message_id!r}.\n"
-        f"Its messages: mail-proxy {place.instance.name} {place.tenant} messages list"
+def _missing(place: Place, message_id: str) -> errors.NotFound:
+    return errors.NotFound(
+        f"Tenant {place.tenant!r} has no message {message_id!r}.\nIts messages: {place.words} messages list"
     )
 
 
-def _row(view: MessageView) -> tuple[object, ...]:
-    created = (show.moment(view.created_at) or "")[:-3]
-    return (view.client_id, view.account_id, view.state, _payload(view).get("subject"), created)
+def _row(message: Message) -> tuple[object, ...]:
+    created = (show.moment(message.created_at) or "")[:-3]
+    return (message.id, message.account_id, message.status, message.message.get("subject"), created)
 
 
-def _details(view: MessageView, instance: int) -> dict[str, object]:
-    written = _payload(view)
+def _details(message: Message) -> dict[str, object]:
+    written = message.message
     return {
-        "ID": view.client_id,
-        "Key": public_pk(instance, view.id),
-        "Status": view.state,
-        "Error": view.error,
-        "Account": view.account_id,
-        "Priority": Priority(view.priority).name.lower(),
-        "Batch": view.batch_code,
+        "ID": message.id,
+        "Key": message.pk,
+        "Status": message.status,
+        "Error": message.error,
+        "Account": message.account_id,
+        "Priority": Priority(message.priority).name.lower(),
+        "Batch": message.batch_code,
         "From": written.get("from"),
         "To": ", ".join(written.get("to", ())) or None,
         "Cc": ", ".join(written.get("cc", ())) or None,
         "Bcc": ", ".join(written.get("bcc", ())) or None,
         "Subject": written.get("subject"),
-        "Refused": ", ".join(f"{one.address} ({one.code})" for one in view.refused) or None,
-        "Attempts": view.attempts,
-        "Created": show.moment(view.created_at),
-        "Not before": show.moment(view.deferred_until),
-        "Done": show.moment(view.done_at),
-        "Reported": show.moment(view.reported_at),
+        "Refused": ", ".join(f"{one.address} ({one.code})" for one in message.refused_recipients) or None,
+        "Attempts": message.attempts,
+        "Created": show.moment(message.created_at),
+        "Not before": show.moment(message.deferred_ts),
+        "Done": show.moment(message.sent_ts or message.error_ts),
+        "Reported": show.moment(message.reported_ts),
     }
 
 
-def _waits_for(view: MessageView, account: AccountView | None) -> dict[str, object]:
+def _waits_for(message: Message, account: Account | None) -> dict[str, object]:
     """Why a waiting message does not go out: its account rests."""
-    rests = account is not None and account.condition is not AccountCondition.OK
-    if account is None or not rests or view.state not in (State.PENDING, State.DEFERRED):
+    rests = account is not None and account.state != AccountCondition.OK
+    if account is None or not rests or message.status not in (State.PENDING, State.DEFERRED):
         return {}
-    found = condition(account, time.time())
-    return {"Waits for": f"its account, which is {account.condition}", **found}
+    return {"Waits for": f"its account, which is {account.state}", **condition(account, time.time())}
 
 
-def _payload(view: MessageView) -> dict[str, Any]:
-    found = json.loads(view.payload) if view.payload else {}
-    return found if isinstance(found, dict) else {}
-
-
-def _event_row(event: EventView) -> tuple[object, ...]:
-    detail = event.detail
-    said = detail.error or detail.reply or detail.reason or ""
+def _event_row(event: Event) -> tuple[object, ...]:
+    detail = event.event_data
+    said = detail.get("error") or detail.get("reply") or detail.get("reason") or ""
     return (show.moment(event.event_ts), event.event_type, event.reported, said)

@@ -1,6 +1,5 @@
-"""Where a command works: an instance's database, and for most commands one tenant in it."""
+"""Where a command works: an instance or another server, and for most commands one tenant in it."""
 
-import asyncio
 import difflib
 import functools
 from collections.abc import Callable, Coroutine
@@ -9,14 +8,15 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import click
 
+from mailproxy import errors
 from mailproxy.cli.exits import Exit, Failure
 from mailproxy.cli.home import Instance, all_instances, existing_instance
 from mailproxy.cli.names import GLOBAL_WORDS
-from mailproxy.config import Settings
-from mailproxy.errors import ConfigurationError, NotFound
+from mailproxy.cli.server import Local, Remote, Server, on_store
+from mailproxy.client import AsyncMailProxyClient, NotFound
+from mailproxy.client import Tenant as ShownTenant
 from mailproxy.records import Tenant
 from mailproxy.store import Store
-from sql.open import open_store
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -24,11 +24,31 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    instance: Instance
+    """A tenant of a server."""
+
+    server: Server
     tenant: str
 
+    @property
+    def instance(self) -> Instance:
+        return self.server.instance
+
+    @property
+    def words(self) -> str:
+        """How commands for it begin."""
+        return f"{self.server.words} {self.tenant}"
+
+    def do(self, work: Callable[[AsyncMailProxyClient], Coroutine[Any, Any, T]]) -> T:
+        """Do `work` with a client for the tenant, which must exist."""
+
+        async def with_tenant(client: AsyncMailProxyClient) -> T:
+            await shown_tenant(client, self.server, self.tenant)
+            return await work(client)
+
+        return self.server.do(with_tenant, self.tenant)
+
     def run(self, work: Callable[[Store, Tenant], Coroutine[Any, Any, T]]) -> T:
-        """Do `work` with the tenant, which must exist."""
+        """Do `work` on the instance's database with the tenant, which must exist."""
 
         async def with_tenant(store: Store) -> T:
             return await work(store, await existing_tenant(store, self.instance, self.tenant))
@@ -41,9 +61,19 @@ def pass_instance(command: Callable[Concatenate[Instance, P], T]) -> Callable[P,
 
     @functools.wraps(command)
     def with_instance(*args: P.args, **kwargs: P.kwargs) -> T:
-        return command(required(_found(Instance)), *args, **kwargs)
+        return command(required(_found(Server)).instance, *args, **kwargs)
 
     return with_instance
+
+
+def pass_server(command: Callable[Concatenate[Server, P], T]) -> Callable[P, T]:
+    """Give the command its server: an instance, which must exist, or one somewhere else."""
+
+    @functools.wraps(command)
+    def with_server(*args: P.args, **kwargs: P.kwargs) -> T:
+        return command(required(_found(Server)), *args, **kwargs)
+
+    return with_server
 
 
 def pass_place(command: Callable[Concatenate[Place, P], T]) -> Callable[P, T]:
@@ -52,25 +82,25 @@ def pass_place(command: Callable[Concatenate[Place, P], T]) -> Callable[P, T]:
     @functools.wraps(command)
     def with_place(*args: P.args, **kwargs: P.kwargs) -> T:
         place = _found(Place)
-        required(place.instance)
+        required(place.server)
         return command(place, *args, **kwargs)
 
     return with_place
 
 
-def required(instance: Instance) -> Instance:
+def required(server: Server) -> Server:
     """The instance named by a command line's first word, which may also be a command misspelt."""
-    if instance.exists:
-        return instance
+    if isinstance(server, Remote) or server.instance.exists:
+        return server
     known = [*GLOBAL_WORDS, *(one.name for one in all_instances())]
-    near = difflib.get_close_matches(instance.name, known, n=1, cutoff=0.75)
+    near = difflib.get_close_matches(server.name, known, n=1, cutoff=0.75)
     if near:
         raise Failure(
-            f"There is no command and no instance {instance.name!r}.",
+            f"There is no command and no instance {server.name!r}.",
             Exit.NOT_FOUND,
             remedy=f"Did you mean: mail-proxy {near[0]}   (all commands: mail-proxy --help)",
         )
-    return existing_instance(instance.name)
+    return Local(existing_instance(server.name))
 
 
 def _found(kind: type[T]) -> T:
@@ -79,28 +109,23 @@ def _found(kind: type[T]) -> T:
     return found
 
 
-def on_store(settings: Settings, work: Callable[[Store], Coroutine[Any, Any, T]]) -> T:
-    """Open the store, do `work`, close it."""
-
-    async def opened() -> T:
-        try:
-            store = await open_store(settings, role="cli")
-        except ConfigurationError as error:
-            raise Failure(f"{settings.database.label}: {error.detail}", Exit.UNREACHABLE) from error
-        try:
-            return await work(store)
-        finally:
-            await store.aclose()
-
-    return asyncio.run(opened())
+async def shown_tenant(client: AsyncMailProxyClient, server: Server, tenant_id: str) -> ShownTenant:
+    try:
+        return await client.tenants.get(tenant_id)
+    except NotFound as error:
+        raise _no_tenant(server, tenant_id) from error
 
 
 async def existing_tenant(store: Store, instance: Instance, tenant_id: str) -> Tenant:
     tenant = await store.directory.tenant(tenant_id)
     if tenant is None:
-        raise NotFound(
-            f"There is no tenant {tenant_id!r} in {instance.name}.\n"
-            f"Add it with: mail-proxy {instance.name} tenants add {tenant_id}"
-            f"   (all tenants: mail-proxy {instance.name} tenants list)"
-        )
+        raise _no_tenant(Local(instance), tenant_id)
     return tenant
+
+
+def _no_tenant(server: Server, tenant_id: str) -> errors.NotFound:
+    return errors.NotFound(
+        f"There is no tenant {tenant_id!r} in {server.name}.\n"
+        f"Add it with: {server.words} tenants add {tenant_id}"
+        f"   (all tenants: {server.words} tenants list)"
+    )

@@ -2,27 +2,22 @@
 
 import secrets
 import sys
-from dataclasses import replace
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
-from mailproxy import submission
 from mailproxy.api import wire, wire_messages
 from mailproxy.api.refusals import Refusal
-from mailproxy.cli import eml, process, show
+from mailproxy.cli import eml, show
 from mailproxy.cli.ask import Checked
 from mailproxy.cli.exits import Exit, Failure
 from mailproxy.cli.names import ACCOUNT
 from mailproxy.cli.place import Place, pass_place
-from mailproxy.config import Settings
+from mailproxy.client import AsyncMailProxyClient, NothingAdded, Rejection
 from mailproxy.errors import Conflict, NotFound
-from mailproxy.intake import Intake
-from mailproxy.model import MessageId, Priority, public_pk
-from mailproxy.records import Tenant
-from mailproxy.store import Store
-from mailproxy.submission import Draft
+from mailproxy.model import Priority
 
 _CONFLICTS = {
     "already_sent": "A message of this id was sent already.",
@@ -65,20 +60,19 @@ def send(
     From, To, Cc, Bcc, Reply-To, Subject, Message-ID, the bodies, the attachments and the header fields of your
     own are taken over; Date and the fields of transport are written anew.
     """
-    settings = place.instance.settings()
     fields = eml.fields_of(_octets(file)) | {"id": message_id or secrets.token_hex(8)}
     if batch_code:
         fields["batch_code"] = batch_code
-    draft = _draft(fields, settings.default_priority if priority is None else priority)
+    if priority is not None:
+        fields["priority"] = int(priority)
+    _check(fields)
 
-    async def work(store: Store, tenant: Tenant) -> tuple[str, str]:
-        account_id = await _account(store, tenant, account, place)
-        addressed = replace(draft, tenant_id=tenant.id, account_id=account_id)
-        queued = await _submit(store, tenant, settings, addressed)
-        return account_id, public_pk(await store.fleet.instance(), queued)
+    async def work(client: AsyncMailProxyClient) -> tuple[str, str]:
+        account_id = await _account(client, account, place)
+        return account_id, await _queue(client, {**fields, "account_id": account_id})
 
-    account_id, pk = place.run(work)
-    _report(place, draft.client_id, pk, account_id, as_json=as_json)
+    account_id, pk = place.do(work)
+    _report(place, fields["id"], pk, account_id, as_json=as_json)
 
 
 def _octets(file: Path) -> bytes:
@@ -88,53 +82,53 @@ def _octets(file: Path) -> bytes:
     return octets
 
 
-def _draft(fields: dict[str, Any], priority: Priority) -> Draft:
-    """The message checked as the API checks it."""
+def _check(fields: dict[str, Any]) -> None:
+    """Refuse what the API would reject, before it records that it did."""
     try:
         (checked,) = wire_messages.decode({"messages": [fields]}).messages
     except Refusal as refusal:
         raise Failure(f"The message is refused: {refusal.detail}", Exit.REFUSED) from refusal
-    draft = wire_messages.draft(checked, priority)
-    if draft.faults:
-        found = "\n".join(f"  {fault.field}: {fault.detail or 'is missing'}" for fault in draft.faults)
+    if faults := wire_messages.draft(checked, Priority.MEDIUM).faults:
+        found = "\n".join(f"  {fault.field}: {fault.detail or 'is missing'}" for fault in faults)
         raise Failure(f"The message is refused:\n{found}", Exit.REFUSED)
-    return draft
 
 
-async def _account(store: Store, tenant: Tenant, wanted: str | None, place: Place) -> str:
-    accounts = await store.directory.account_ids(tenant.pk)
-    here = f"mail-proxy {place.instance.name} {place.tenant}"
+async def _account(client: AsyncMailProxyClient, wanted: str | None, place: Place) -> str:
+    accounts = [account.id for account in await client.accounts.list()]
     if not accounts:
         raise NotFound(
             f"Tenant {place.tenant!r} has no account to send through.\n"
-            f"Add one with: {here} accounts add main --host smtp.example.com"
+            f"Add one with: {place.words} accounts add main --host smtp.example.com"
         )
     if wanted is None and len(accounts) > 1:
-        raise click.UsageError(f"Choose an account with --account: {', '.join(sorted(accounts))}")
-    chosen = next(iter(accounts)) if wanted is None else wanted
+        raise click.UsageError(f"Choose an account with --account: {', '.join(accounts)}")
+    chosen = accounts[0] if wanted is None else wanted
     if chosen not in accounts:
         raise NotFound(
-            f"Tenant {place.tenant!r} has no account {chosen!r}.\nIts accounts: {here} accounts list"
+            f"Tenant {place.tenant!r} has no account {chosen!r}.\nIts accounts: {place.words} accounts list"
         )
     return chosen
 
 
-async def _submit(store: Store, tenant: Tenant, settings: Settings, draft: Draft) -> MessageId:
-    done = await submission.submit(store, Intake(settings, store.queue), settings, {tenant.pk: [draft]})
-    for rejected in done.rejected:
-        text = _CONFLICTS.get(rejected.code, f"The message was not queued: {rejected.reason}.")
-        raise Conflict(text, code=rejected.code)
-    (accepted,) = done.accepted
-    return accepted.message_id
+async def _queue(client: AsyncMailProxyClient, fields: dict[str, Any]) -> str:
+    """The key of the queued message."""
+    try:
+        added = await client.messages.add(fields)
+    except NothingAdded as error:
+        rejected: Sequence[Rejection] = error.rejected
+    else:
+        rejected = added.rejected
+        if added.accepted:
+            return added.accepted[0].pk
+    text = _CONFLICTS.get(rejected[0].code, f"The message was not queued: {rejected[0].reason}.")
+    raise Conflict(text, code=rejected[0].code)
 
 
 def _report(place: Place, message_id: str, pk: str, account_id: str, *, as_json: bool) -> None:
     if as_json:
         return show.document({"ok": True, "id": message_id, "pk": pk, "account_id": account_id})
     show.details({"Queued": message_id, "Key": pk, "Account": account_id})
-    here = f"mail-proxy {place.instance.name}"
-    if process.running(place.instance) is None:
-        show.note(
-            f"{place.instance.name} is not running here; start it with: mail-proxy start {place.instance.name} -b"
-        )
-    return click.echo(f"See what becomes of it: {here} {place.tenant} messages show {message_id}")
+    if not place.server.is_running:
+        name = place.server.name
+        show.note(f"{name} is not running here; start it with: mail-proxy start {name} -b")
+    return click.echo(f"See what becomes of it: {place.words} messages show {message_id}")

@@ -28,6 +28,11 @@ class Column:
     cut: bool = False
 
 
+def told(answer: Mapping[str, object]) -> dict[str, object]:
+    """What an answer of the API says, without that it is one."""
+    return {name: value for name, value in answer.items() if name != "ok"}
+
+
 def document(value: object) -> None:
     """One JSON document on stdout; escaped where the terminal's encoding could not hold it."""
     click.echo(json_text(value))

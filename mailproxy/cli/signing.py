@@ -1,17 +1,14 @@
 """NAME tenants webhook-secret: what signs the calls to a tenant."""
 
-import time
-from dataclasses import replace
-
 import click
 
-from mailproxy import shapes, signing, webhooks, written
+from mailproxy import webhooks
 from mailproxy.cli import ask, show
-from mailproxy.cli.home import Instance
 from mailproxy.cli.names import TENANT
-from mailproxy.cli.place import existing_tenant, on_store, pass_instance
+from mailproxy.cli.place import pass_server, shown_tenant
+from mailproxy.cli.server import Server
+from mailproxy.client import AsyncMailProxyClient, WebhookSecret
 from mailproxy.errors import InvalidInput
-from mailproxy.store import Store
 
 
 @click.command("webhook-secret")
@@ -26,9 +23,9 @@ from mailproxy.store import Store
 @click.option("--secret-file", metavar="FILE", help="File that holds a secret of your own; - for stdin.")
 @click.option("--remove", is_flag=True, help="Sign no longer.")
 @show.json_option
-@pass_instance
+@pass_server
 def webhook_secret(
-    instance: Instance,
+    server: Server,
     tenant_id: str,
     keep_previous: int,
     secret_file: str | None,
@@ -42,24 +39,19 @@ def webhook_secret(
     if remove and secret_file:
         raise click.UsageError("--remove and --secret-file are both given: keep one of them.")
     given = _given(secret_file)
-    new = None if remove else given or webhooks.new_secret()
 
-    async def work(store: Store) -> signing.Secrets:
-        tenant = await existing_tenant(store, instance, tenant_id)
-        secrets: signing.Secrets = ()
-        if new is not None:
-            secrets = signing.rotated(tenant.webhook_secrets, new, keep=keep_previous, now=time.time())
-        changed = replace(written.tenant(tenant), webhook_secrets=secrets)
-        await store.directory.put_tenant(changed, None, None)
-        return secrets
+    async def work(client: AsyncMailProxyClient) -> WebhookSecret:
+        await shown_tenant(client, server, tenant_id)
+        if not remove:
+            return await client.tenants.new_webhook_secret(tenant_id, given, keep_previous=keep_previous)
+        await client.tenants.end_webhook_secrets(tenant_id)
+        return WebhookSecret(raw={"ok": True})
 
-    secrets = on_store(instance.settings(), work)
-    made = None if given else new
+    made = server.do(work)
     if as_json:
-        until = shapes.seconds(secrets[-1].until) if secrets else None
-        return show.document(shapes.present({"ok": True, "webhook_secret": made, "previous_until": until}))
-    if made is not None:
-        return click.echo(made)
+        return show.document(made.raw)
+    if made.webhook_secret is not None:
+        return click.echo(made.webhook_secret)
     return click.echo(f"Calls to {tenant_id} are {'signed with it' if given else 'not signed any more'}.")
 
 

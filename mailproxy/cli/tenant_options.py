@@ -1,16 +1,16 @@
 """The options that describe a tenant, shared by `tenants add` (which asks for them) and `tenants update`."""
 
-import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from typing import Any, Self
+from dataclasses import dataclass
+from typing import Any, Self, cast
 
 import click
 
 from mailproxy.api import wire
 from mailproxy.cli import ask
 from mailproxy.cli.ask import Checked, F, asked
-from mailproxy.records import ClientAuth, TenantWrite
+from mailproxy.client import Tenant
+from mailproxy.client.tenants import TenantFields
 
 _FIELDS = {
     "name": "name",
@@ -121,11 +121,6 @@ class Given:
     def __bool__(self) -> bool:
         return bool(self.fields or self.login or self.limits)
 
-    @property
-    def points_elsewhere(self) -> bool:
-        """Whether calls to its application are to go elsewhere, or to log in otherwise."""
-        return bool(self.login or self.fields.keys() & {"client_base_url", "client_sync_path"})
-
     @classmethod
     def of(cls, options: Mapping[str, Any]) -> Self:
         secrets = {
@@ -140,33 +135,21 @@ class Given:
             {name: value for name, value in limits.items() if value is not None},
         )
 
-    def applied_to(self, tenant: TenantWrite, auth: ClientAuth) -> TenantWrite:
-        """The tenant with these changes; `auth` is how it logs in so far."""
-        limits = {"hourly": tenant.hourly_limit, "daily": tenant.daily_limit, **self.limits}
-        limits = {name: value for name, value in limits.items() if value is not None}
-        fields: dict[str, Any] = dict(self.fields)
-        if "client_base_url" in fields:
-            fields["url_set_by_tenant"] = False
-        return replace(
-            tenant,
-            **fields,
-            client_auth=self._login(auth) if self.login else None,
-            rate_limits=json.dumps(limits) if limits else tenant.rate_limits,
-            hourly_limit=limits.get("hourly"),
-            daily_limit=limits.get("daily"),
-        )
+    def changes(self, known: Tenant | None) -> TenantFields:
+        """What to send of a tenant; `known` is how it is so far, None for a new one."""
+        found: dict[str, Any] = dict(self.fields)
+        if self.login:
+            found["client_auth"] = self._login(known.client_auth if known else {})
+        if self.limits:
+            found["rate_limits"] = {**(known.rate_limits if known else {}), **self.limits}
+        return cast("TenantFields", found)
 
-    def _login(self, auth: ClientAuth) -> ClientAuth:
+    def _login(self, known: Mapping[str, Any]) -> dict[str, str]:
+        """Method and secrets; a secret that is not given stays, if there is one for this method."""
         method = self.login.get("method") or ("bearer" if "token" in self.login else "basic")
-        known = {
-            "token": auth.token,
-            "user": auth.user,
-            "password": auth.password,
-            **self.login,
-            "method": method,
-        }
+        stored = known if known.get("method") == method else {}
         needed = {"bearer": ("token",), "basic": ("user", "password")}.get(method, ())
         for name in needed:
-            if not known.get(name):
+            if not (self.login.get(name) or stored.get(name) or stored.get(f"{name}_set")):
                 raise click.UsageError(f"Login by {method} needs --auth-{name}.")
-        return ClientAuth(method=method, **{name: known[name] for name in needed})
+        return {"method": method, **{name: self.login[name] for name in needed if name in self.login}}

@@ -1,24 +1,16 @@
 """NAME tenants …: who may send through an instance."""
 
-import json
-from collections.abc import AsyncIterator
-from dataclasses import replace
 from typing import Any
 
 import click
 
-from mailproxy import shapes, tokens, written
 from mailproxy.cli import ask, show
-from mailproxy.cli.exits import Failure
-from mailproxy.cli.home import Instance
 from mailproxy.cli.names import NEW_TENANT, TENANT
-from mailproxy.cli.place import Place, existing_tenant, on_store, pass_instance, pass_place, required
+from mailproxy.cli.place import Place, pass_place, pass_server, required, shown_tenant
+from mailproxy.cli.server import Server
 from mailproxy.cli.tenant_options import Given, tenant_options
+from mailproxy.client import AsyncMailProxyClient, NotFound, Tenant
 from mailproxy.errors import Conflict
-from mailproxy.records import ClientAuth, Tenant, TenantWrite
-from mailproxy.store import Store
-
-PAGE = 500
 
 
 @click.group()
@@ -29,18 +21,14 @@ def tenants() -> None:
 @tenants.command("list")
 @click.option("-a", "--active-only", is_flag=True, help="Leave out the inactive ones.")
 @show.json_option
-@pass_instance
-def list_tenants(instance: Instance, active_only: bool, as_json: bool) -> None:
+@pass_server
+def list_tenants(server: Server, active_only: bool, as_json: bool) -> None:
     """List the tenants."""
-
-    async def work(store: Store) -> list[Tenant]:
-        return [tenant async for tenant in _all(store, active_only=active_only)]
-
-    found = on_store(instance.settings(), work)
+    found = server.do(lambda client: client.tenants.list(active_only))
     if as_json:
-        return show.document([shapes.tenant(tenant) for tenant in found])
+        return show.document([tenant.raw for tenant in found])
     if not found:
-        return click.echo(f"No tenants yet. Add one with:\n  mail-proxy {instance.name} tenants add NAME")
+        return click.echo(f"No tenants yet. Add one with:\n  {server.words} tenants add NAME")
     columns = [
         show.Column("ID"),
         show.Column("Name"),
@@ -53,25 +41,18 @@ def list_tenants(instance: Instance, active_only: bool, as_json: bool) -> None:
 @tenants.command("show")
 @click.argument("tenant_id", metavar="ID", type=TENANT)
 @show.json_option
-@pass_instance
-def show_tenant(instance: Instance, tenant_id: str, as_json: bool) -> None:
+@pass_server
+def show_tenant(server: Server, tenant_id: str, as_json: bool) -> None:
     """Show a tenant; its secrets are never shown."""
-
-    async def work(store: Store) -> Tenant:
-        return await existing_tenant(store, instance, tenant_id)
-
-    _show(on_store(instance.settings(), work), as_json=as_json)
+    _show(server.do(lambda client: shown_tenant(client, server, tenant_id)), as_json=as_json)
 
 
 def _free(ctx: click.Context, _: click.Parameter, tenant_id: str) -> str:
     """Says that an id is taken before anything else is asked."""
-    instance = ctx.find_object(Instance)
-    if instance is not None and ask.interactive() and not ctx.resilient_parsing:
-
-        async def work(store: Store) -> None:
-            await _refuse_taken(store, instance, tenant_id)
-
-        on_store(required(instance).settings(), work)
+    server = ctx.find_object(Server)
+    if server is not None and ask.interactive() and not ctx.resilient_parsing:
+        there = required(server)
+        there.do(lambda client: _refuse_taken(client, there, tenant_id))
     return tenant_id
 
 
@@ -81,29 +62,25 @@ def _free(ctx: click.Context, _: click.Parameter, tenant_id: str) -> str:
 @tenant_options
 @click.option("--inactive", is_flag=True, help="Add it without making idle calls to it.")
 @show.json_option
-@pass_instance
+@pass_server
 def add(
-    instance: Instance, /, tenant_id: str, inactive: bool, as_json: bool, defaults: bool, **options: Any
+    server: Server, /, tenant_id: str, inactive: bool, as_json: bool, defaults: bool, **options: Any
 ) -> None:
     """Add a tenant and print its API key, only this once."""
-    given = Given.of(options)
-    wanted = given.applied_to(TenantWrite(id=tenant_id, active=not inactive), ClientAuth())
-    key = tokens.new_key()
+    wanted = Given.of(options).changes(None)
+    wanted["active"] = not inactive
 
-    async def work(store: Store) -> None:
-        await _refuse_taken(store, instance, tenant_id)
-        await store.directory.put_tenant(wanted, key.hash, key.key_id)
+    async def work(client: AsyncMailProxyClient) -> str | None:
+        await _refuse_taken(client, server, tenant_id)
+        return (await client.tenants.add(tenant_id, **wanted)).api_key
 
-    on_store(instance.settings(), work)
+    key = server.do(work)
     if as_json:
-        return show.document({"ok": True, "id": tenant_id, "api_key": key.token})
-    click.echo(f"Added tenant {tenant_id}. Its API key, shown only this once:\n  {key.token}")
+        return show.document({"ok": True, "id": tenant_id, "api_key": key})
+    click.echo(f"Added tenant {tenant_id}. Its API key, shown only this once:\n  {key}")
     click.echo("Next:")
     return show.commands(
-        (
-            f"mail-proxy {instance.name} {tenant_id} accounts add main --host smtp.example.com",
-            "add an SMTP account",
-        )
+        (f"{server.words} {tenant_id} accounts add main --host smtp.example.com", "add an SMTP account")
     )
 
 
@@ -113,25 +90,25 @@ def add(
 @click.option("--active/--inactive", default=None, help="Whether idle calls are made to it.")
 @click.option("--switch-on", is_flag=True, help="Call its application again after it was switched off.")
 @show.json_option
-@pass_instance
+@pass_server
 def update(
-    instance: Instance, /, tenant_id: str, active: bool | None, switch_on: bool, as_json: bool, **options: Any
+    server: Server, /, tenant_id: str, active: bool | None, switch_on: bool, as_json: bool, **options: Any
 ) -> None:
     """Change what is given of a tenant, and nothing else."""
     given = Given.of(options)
     if not given and active is None and not switch_on:
         raise click.UsageError("Nothing to change: give at least one option.")
 
-    async def work(store: Store) -> Tenant:
-        tenant = await existing_tenant(store, instance, tenant_id)
-        changed = given.applied_to(written.tenant(tenant), tenant.client_auth)
+    async def work(client: AsyncMailProxyClient) -> Tenant:
+        changes = given.changes(await shown_tenant(client, server, tenant_id))
         if active is not None:
-            changed = replace(changed, active=active)
-        changed = replace(changed, switch_on=switch_on or given.points_elsewhere)
-        await store.directory.put_tenant(changed, None, None)
-        return await existing_tenant(store, instance, tenant_id)
+            changes["active"] = active
+        if switch_on:
+            changes["switch_on"] = True
+        await client.tenants.update(tenant_id, **changes)
+        return await client.tenants.get(tenant_id)
 
-    _show(on_store(instance.settings(), work), as_json=as_json)
+    _show(server.do(work), as_json=as_json)
 
 
 @tenants.command("api-key")
@@ -144,40 +121,28 @@ def update(
     help="How long the former key goes on working.  [0]",
 )
 @show.json_option
-@pass_instance
-def api_key(instance: Instance, tenant_id: str, keep_previous: int, as_json: bool) -> None:
+@pass_server
+def api_key(server: Server, tenant_id: str, keep_previous: int, as_json: bool) -> None:
     """Make a new API key in place of the former one and print it."""
-    key = tokens.new_key()
 
-    async def work(store: Store) -> None:
-        await existing_tenant(store, instance, tenant_id)
-        await store.directory.put_key(
-            tenant_id, key.hash, key.key_id, expires_at=None, keep_previous=float(keep_previous)
-        )
+    async def work(client: AsyncMailProxyClient) -> str:
+        await shown_tenant(client, server, tenant_id)
+        return await client.tenants.new_key(tenant_id, keep_previous=keep_previous)
 
-    on_store(instance.settings(), work)
-    return show.document({"ok": True, "api_key": key.token}) if as_json else click.echo(key.token)
+    key = server.do(work)
+    return show.document({"ok": True, "api_key": key}) if as_json else click.echo(key)
 
 
 @tenants.command("delete")
 @click.argument("tenant_id", metavar="ID", type=TENANT)
 @click.option("-f", "--force", is_flag=True, help="Do not ask.")
 @show.json_option
-@pass_instance
-def delete(instance: Instance, tenant_id: str, force: bool, as_json: bool) -> None:
+@pass_server
+def delete(server: Server, tenant_id: str, force: bool, as_json: bool) -> None:
     """Delete a tenant with its accounts and messages."""
-
-    async def find(store: Store) -> None:
-        await existing_tenant(store, instance, tenant_id)
-
-    async def work(store: Store) -> bool:
-        return await store.directory.delete_tenant(tenant_id)
-
-    settings = instance.settings()
-    on_store(settings, find)
+    server.do(lambda client: shown_tenant(client, server, tenant_id))
     ask.sure(f"Delete tenant {tenant_id} with all its accounts and messages?", force=force)
-    if not on_store(settings, work):
-        raise Failure(f"Tenant {tenant_id!r} could not be deleted.")
+    server.do(lambda client: client.tenants.delete(tenant_id))
     return show.document({"ok": True}) if as_json else click.echo(f"Deleted tenant {tenant_id}.")
 
 
@@ -186,33 +151,23 @@ def delete(instance: Instance, tenant_id: str, force: bool, as_json: bool) -> No
 @pass_place
 def info(place: Place, as_json: bool) -> None:
     """Show the tenant; its secrets are never shown."""
-
-    async def work(_: Store, tenant: Tenant) -> Tenant:
-        return tenant
-
-    _show(place.run(work), as_json=as_json)
+    found = place.server.do(lambda client: shown_tenant(client, place.server, place.tenant))
+    _show(found, as_json=as_json)
 
 
-async def _refuse_taken(store: Store, instance: Instance, tenant_id: str) -> None:
-    if await store.directory.tenant(tenant_id) is not None:
-        raise Conflict(
-            f"There is a tenant {tenant_id!r} already.\n"
-            f"Change it with: mail-proxy {instance.name} tenants update {tenant_id}"
-        )
-
-
-async def _all(store: Store, *, active_only: bool) -> AsyncIterator[Tenant]:
-    after: str | None = None
-    while page := await store.directory.tenants(active_only=active_only, after=after, limit=PAGE):
-        for tenant in page:
-            yield tenant
-        after = page[-1].id
+async def _refuse_taken(client: AsyncMailProxyClient, server: Server, tenant_id: str) -> None:
+    try:
+        await client.tenants.get(tenant_id)
+    except NotFound:
+        return
+    raise Conflict(
+        f"There is a tenant {tenant_id!r} already.\nChange it with: {server.words} tenants update {tenant_id}"
+    )
 
 
 def _show(tenant: Tenant, *, as_json: bool) -> None:
     if as_json:
-        return show.document(shapes.tenant(tenant))
-    limits = json.loads(tenant.rate_limits) if tenant.rate_limits else {}
+        return show.document(tenant.raw)
     return show.details(
         {
             "ID": tenant.id,
@@ -221,12 +176,12 @@ def _show(tenant: Tenant, *, as_json: bool) -> None:
             "Base URL": tenant.client_base_url,
             "Sync path": tenant.client_sync_path,
             "Attachment path": tenant.client_attachment_path,
-            "Login there": tenant.client_auth.method,
+            "Login there": tenant.client_auth.get("method"),
             "Switched off": tenant.switched_off,
-            "Switched off since": show.moment(tenant.switched_off_at),
-            "Calls are signed": bool(tenant.webhook_secrets),
-            "Messages an hour": limits.get("hourly"),
-            "Messages a day": limits.get("daily"),
+            "Switched off since": show.moment(tenant.switched_off_since),
+            "Calls are signed": tenant.webhook_secret_set,
+            "Messages an hour": tenant.rate_limits.get("hourly"),
+            "Messages a day": tenant.rate_limits.get("daily"),
             "Created": show.moment(tenant.created_at),
             "Changed": show.moment(tenant.updated_at),
         }

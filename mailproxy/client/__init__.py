@@ -12,7 +12,6 @@ from mailproxy.client.answers import (
     Message,
     Page,
     RefusedRecipient,
-    Rejection,
     Removed,
     Standing,
     Stats,
@@ -20,6 +19,7 @@ from mailproxy.client.answers import (
     Stored,
     Suspension,
     Tenant,
+    WebhookSecret,
 )
 from mailproxy.client.callbacks import Report, read_reports, reports_in
 from mailproxy.client.errors import (
@@ -32,6 +32,7 @@ from mailproxy.client.errors import (
     Invalid,
     NotFound,
     NothingAdded,
+    Rejection,
     ServerError,
     StillWaiting,
     TooLarge,
@@ -42,7 +43,7 @@ from mailproxy.client.errors import (
     Unreachable,
 )
 from mailproxy.client.faces import AsyncMailProxyClient, MailProxyClient
-from mailproxy.client.messages import Attachment, NewMessage
+from mailproxy.client.messages import Attachment, Filters, NewMessage
 from mailproxy.client.patience import Patience
 from mailproxy.webhooks import SignatureRefused
 
@@ -58,6 +59,7 @@ __all__ = [
     "ClientError",
     "Conflict",
     "Event",
+    "Filters",
     "Forbidden",
     "Health",
     "Invalid",
@@ -87,6 +89,7 @@ __all__ = [
     "Unavailable",
     "UnexpectedAnswer",
     "Unreachable",
+    "WebhookSecret",
     "read_reports",
     "reports_in",
 ]

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import TypedDict, Unpack
 
 from mailproxy.client.answers import Account, many, read
-from mailproxy.client.exchange import Context, Request, Steps, ask, path
+from mailproxy.client.exchange import Context, Request, Steps, ask, path, present
 from mailproxy.model import Seconds
 
 
@@ -13,7 +13,7 @@ class AccountFields(TypedDict, total=False):
 
     user: str
     password: str
-    use_tls: bool
+    use_tls: bool | None
     tls_verify: bool
     tls_ca: str
     ttl: int
@@ -61,13 +61,13 @@ def add(
 ) -> Steps[None]:
     """Make the account, or replace it; a password that is not given stays as it is."""
     named = {"id": id, "host": host, "port": port, "tenant_id": context.tenant(tenant_id)}
-    yield from ask(context, Request("POST", "/account", body={**named, **fields}))
+    yield from ask(context, Request("POST", "/account", body=present({**named, **fields})))
 
 
 def update(
     context: Context, account_id: str, *, tenant_id: str | None = None, **fields: Unpack[AccountChanges]
 ) -> Steps[None]:
-    """Change what is given and nothing else; raises NotFound."""
+    """Change what is given and nothing else; `use_tls=None` is TLS if offered. Raises NotFound."""
     yield from ask(context, _about(context, "PATCH", account_id, tenant_id, body={**fields}))
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Generic, TypeVar
 
-from mailproxy.client.errors import UnexpectedAnswer
+from mailproxy.client.errors import Rejection, UnexpectedAnswer
 
 T = TypeVar("T")
 
@@ -82,6 +82,8 @@ class Stats:
     messages: Mapping[str, int]
     reports_pending: int
     active: bool
+    reports_dead: int = 0
+    tenants_switched_off: int = 0
     raw: Mapping[str, Any] = _raw()
 
 
@@ -94,16 +96,6 @@ class Suspension:
     suspended_batches: Sequence[str] = ()
     pending_messages: int | None = None
     active: bool | None = None
-    raw: Mapping[str, Any] = _raw()
-
-
-@dataclass(frozen=True, slots=True)
-class Rejection:
-    """A message that was not queued; `code` is stable, `reason` is for people."""
-
-    reason: str
-    code: str
-    id: str | None = None
     raw: Mapping[str, Any] = _raw()
 
 
@@ -152,6 +144,7 @@ class Event:
     event_type: str
     event_ts: float
     event_data: Mapping[str, Any] = field(default_factory=dict)
+    reported: bool | None = None
     raw: Mapping[str, Any] = _raw()
 
 
@@ -234,6 +227,10 @@ class Tenant:
     client_auth: Mapping[str, Any] = field(default_factory=dict)
     rate_limits: Mapping[str, int] = field(default_factory=dict)
     large_file_config: Mapping[str, Any] | None = None
+    webhook_secret_set: bool = False
+    webhook_secret_previous_until: float | None = None
+    switched_off: str | None = None
+    switched_off_since: float | None = None
     report_strict: bool = False
     report_format: str = "item"
     active: bool = True
@@ -248,6 +245,15 @@ class Stored:
 
     api_key: str | None = field(default=None, repr=False)
     warnings: Sequence[str] = ()
+    raw: Mapping[str, Any] = _raw()
+
+
+@dataclass(frozen=True, slots=True)
+class WebhookSecret:
+    """`webhook_secret` is told when the server made it, and only this once."""
+
+    webhook_secret: str | None = field(default=None, repr=False)
+    previous_until: float | None = None
     raw: Mapping[str, Any] = _raw()
 
 

@@ -114,6 +114,11 @@ class BlockingConnection(Connection):
         self.close()
 
 
+def to_application(app: Any) -> httpx.AsyncBaseTransport:
+    """A transport to an ASGI application in this process: no socket, no server."""
+    return httpx.ASGITransport(app, client=("local", 0))
+
+
 class AsyncConnection(Connection):
     """Close it with `aclose`, or use it as an asynchronous context manager; tasks of one loop may share it."""
 

@@ -1,6 +1,7 @@
 """How a call can fail: no answer, an answer that is none of the API's, or a refusal by its status."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -58,8 +59,23 @@ class BadRequest(ApiError):
     """400: the call makes no sense as it is."""
 
 
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """A message that was not queued; `code` is stable, `reason` is for people."""
+
+    reason: str
+    code: str
+    id: str | None = None
+    raw: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
+
+
 class NothingAdded(BadRequest):
-    """400: no message of the call was queued; `detail["rejected"]` says why, message by message."""
+    """400: no message of the call was queued; `rejected` says why, message by message."""
+
+    @property
+    def rejected(self) -> list[Rejection]:
+        found = _objects(self.detail.get("rejected"), "id", "reason", "code")
+        return [Rejection(one["reason"], one["code"], one["id"], one) for one in found]
 
 
 class Unauthorized(ApiError):

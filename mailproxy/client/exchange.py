@@ -24,7 +24,7 @@ _SHOWN = 200
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """`path` is below the server's URL; what is None in `query` and `body` is left out.
+    """`path` is below the server's URL; what is None in `query` is left out.
 
     `repeatable`: done twice it has the effect of once, so it may be sent again when its answer was lost.
     """
@@ -44,8 +44,7 @@ class Request:
     def content(self) -> bytes | None:
         if self.body is None:
             return None
-        given = {name: value for name, value in self.body.items() if value is not None}
-        return json.dumps(given, separators=(",", ":"), allow_nan=False).encode("ascii")
+        return json.dumps(self.body, separators=(",", ":"), allow_nan=False).encode("ascii")
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +110,11 @@ def ask(context: Context, request: Request) -> Steps[Any]:
             raise outcome
         was_lost = was_lost or isinstance(outcome, AnswerLost)
         yield Pause(delay)
+
+
+def present(fields: Mapping[str, object]) -> dict[str, object]:
+    """The fields that are given."""
+    return {name: value for name, value in fields.items() if value is not None}
 
 
 def path(*parts: str) -> str:

@@ -48,6 +48,8 @@ class Tenants(Group[BlockingConnection]):
     delete = Blocking(tenants.delete)
     new_key = Blocking(tenants.new_key)
     revoke_keys = Blocking(tenants.revoke_keys)
+    new_webhook_secret = Blocking(tenants.new_webhook_secret)
+    end_webhook_secrets = Blocking(tenants.end_webhook_secrets)
     sync_status = Blocking(tenants.sync_status)
 
 
@@ -116,6 +118,8 @@ class AsyncTenants(Group[AsyncConnection]):
     delete = Awaited(tenants.delete)
     new_key = Awaited(tenants.new_key)
     revoke_keys = Awaited(tenants.revoke_keys)
+    new_webhook_secret = Awaited(tenants.new_webhook_secret)
+    end_webhook_secrets = Awaited(tenants.end_webhook_secrets)
     sync_status = Awaited(tenants.sync_status)
 
 

@@ -5,7 +5,7 @@ from typing import Any, Literal, TypedDict, Unpack
 
 from mailproxy.client.answers import Added, Event, Message, Page, Removed, many, read
 from mailproxy.client.errors import StillWaiting
-from mailproxy.client.exchange import Context, Pause, Request, Steps, ask, path
+from mailproxy.client.exchange import Context, Pause, Request, Steps, ask, path, present
 from mailproxy.model import Instant, Seconds
 
 KEY = "Idempotency-Key"
@@ -77,7 +77,7 @@ def add(
     request = Request(
         "POST",
         "/commands/add-messages",
-        body={"messages": given, "default_priority": default_priority},
+        body=present({"messages": given, "default_priority": default_priority}),
         headers={KEY: idempotency_key or context.new_id()},
     )
     return read(Added, (yield from ask(context, request)))
@@ -188,7 +188,7 @@ def cleanup(
 ) -> Steps[int]:
     """Remove what ended and was reported longer ago than that; how many they were."""
     query = {"tenant_id": context.tenant(tenant_id)}
-    body = {"older_than_seconds": older_than_seconds}
+    body = present({"older_than_seconds": older_than_seconds})
     answer = yield from ask(context, Request("POST", "/commands/cleanup-messages", query, body))
     return read(Removed, answer).removed
 

@@ -43,5 +43,5 @@ def _is_worth_it(failure: ClientError, *, repeatable: bool) -> bool:
     if isinstance(failure, ApiError):
         if failure.status in _MAYBE_DONE or failure.code == "commit_unknown":
             return repeatable
-        return failure.status in _DONE_NOTHING
+        return failure.status in _DONE_NOTHING or failure.code == "idempotency_in_flight"
     return isinstance(failure, Unreachable)

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any, TypedDict, Unpack
 
-from mailproxy.client.answers import Standing, Stored, Tenant, many, read
-from mailproxy.client.exchange import Context, Request, Steps, ask, path
+from mailproxy.client.answers import Standing, Stored, Tenant, WebhookSecret, many, read
+from mailproxy.client.exchange import Context, Request, Steps, ask, path, present
 from mailproxy.model import Instant, Seconds
 
 
@@ -21,6 +21,7 @@ class TenantFields(TypedDict, total=False):
     webhook_secret: str
     report_strict: bool
     report_format: str
+    switch_on: bool
     active: bool
 
 
@@ -69,7 +70,7 @@ def new_key(
     keep_previous: Seconds | None = None,
 ) -> Steps[str]:
     """A new API key in place of the former one, which goes on working for `keep_previous` seconds."""
-    body = {"expires_at": expires_at, "keep_previous": keep_previous}
+    body = present({"expires_at": expires_at, "keep_previous": keep_previous})
     request = Request("POST", path("tenant", tenant_id, "api-key"), body=body, repeatable=False)
     answer = yield from ask(context, request)
     return str(answer["api_key"])
@@ -78,6 +79,26 @@ def new_key(
 def revoke_keys(context: Context, tenant_id: str) -> Steps[None]:
     """No key of the tenant works any more; raises NotFound."""
     yield from ask(context, Request("DELETE", path("tenant", tenant_id, "api-key")))
+
+
+def new_webhook_secret(
+    context: Context,
+    tenant_id: str,
+    secret: str | None = None,
+    *,
+    keep_previous: Seconds | None = None,
+) -> Steps[WebhookSecret]:
+    """Sign the calls to the tenant with this secret or a new one; the former signs as well for `keep_previous` s."""
+    body = present({"webhook_secret": secret, "keep_previous": keep_previous})
+    request = Request(
+        "POST", path("tenant", tenant_id, "webhook-secret"), body=body, repeatable=secret is not None
+    )
+    return read(WebhookSecret, (yield from ask(context, request)))
+
+
+def end_webhook_secrets(context: Context, tenant_id: str) -> Steps[None]:
+    """Calls to the tenant are not signed any more; raises NotFound."""
+    yield from ask(context, Request("DELETE", path("tenant", tenant_id, "webhook-secret")))
 
 
 def sync_status(context: Context) -> Steps[list[Standing]]:

@@ -57,6 +57,15 @@ async def test_a_password_that_is_not_given_stays(api: Api) -> None:
     assert "user" not in account
 
 
+async def test_a_patch_may_leave_tls_to_the_server_again(api: Api) -> None:
+    tenant = await api.as_tenant()
+    for wanted in (True, None):
+        assert (await tenant.patch("/account/main", json={"use_tls": wanted})).status_code == 200
+        assert (await tenant.get("/account/main")).json().get("use_tls") is wanted
+    assert (await tenant.patch("/account/main", json={"host": None, "ttl": 60})).status_code == 200
+    assert (await tenant.get("/account/main")).json()["host"] == "127.0.0.1"
+
+
 async def test_a_patch_changes_only_what_it_names(api: Api) -> None:
     tenant = await api.as_tenant(account=None)
     await tenant.post("/account", json=FULL)

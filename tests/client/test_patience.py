@@ -40,11 +40,12 @@ async def test_what_fails_for_a_moment_is_repeated(first: Answer | None, connect
 
 
 async def test_messages_are_added_again_under_the_same_key(connect: Connect) -> None:
-    async with Scripted([DROP, refused(503), refused(503, "commit_unknown"), ADDED]) as server:
+    under_way = refused(409, "idempotency_in_flight")
+    async with Scripted([DROP, under_way, refused(503), refused(503, "commit_unknown"), ADDED]) as server:
         tenant = connect(server.port)
         assert (await tenant.do(lambda c: c.messages.add(message("m1")))).queued == 1
         keys = {request.headers["idempotency-key"] for request in server.requests}
-        assert (len(server.requests), len(keys)) == (4, 1)
+        assert (len(server.requests), len(keys)) == (5, 1)
         assert len({request.body for request in server.requests}) == 1
         await tenant.do(lambda c: c.messages.add(message("m1")))
         assert server.requests[-1].headers["idempotency-key"] not in keys

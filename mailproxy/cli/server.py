@@ -1,0 +1,163 @@
+"""Where commands are carried out: by an instance's own API in this process, or by a server somewhere else.
+
+Commands speak to both through the same client. What needs an instance's files or database asks for `instance`,
+which a server somewhere else has not got.
+"""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from pydantic import SecretStr
+
+from mailproxy import log, tokens
+from mailproxy.api.app import build
+from mailproxy.cli import process
+from mailproxy.cli.exits import Exit, Failure
+from mailproxy.cli.home import Instance
+from mailproxy.client import ApiError, AsyncMailProxyClient, ClientError, Patience, Unreachable, drivers
+from mailproxy.config import Settings
+from mailproxy.errors import ConfigurationError
+from mailproxy.store import Store
+from sql.open import open_store
+
+T = TypeVar("T")
+Work = Callable[[AsyncMailProxyClient], Coroutine[Any, Any, T]]
+
+_ONCE = Patience(attempts=1)
+_A_WHILE = Patience(attempts=3)
+_BY_STATUS = {
+    404: Exit.NOT_FOUND,
+    409: Exit.CONFLICT,
+    502: Exit.UNREACHABLE,
+    503: Exit.UNREACHABLE,
+    504: Exit.UNREACHABLE,
+}
+
+
+class Server:
+    """What the two kinds of servers have in common; commands for it begin with `words`."""
+
+    @property
+    def name(self) -> str:
+        raise NotImplementedError
+
+    @property
+    def words(self) -> str:
+        raise NotImplementedError
+
+    @property
+    def instance(self) -> Instance:
+        """The instance of this machine; raises Failure where there is none."""
+        raise NotImplementedError
+
+    @property
+    def is_running(self) -> bool:
+        raise NotImplementedError
+
+    async def _connected(self, work: Work[T], tenant_id: str | None) -> T:
+        raise NotImplementedError
+
+    def do(self, work: Work[T], tenant_id: str | None = None) -> T:
+        """Do `work` with a client for the admin, or whose token it is; for the tenant, where one is named."""
+        try:
+            return asyncio.run(self._connected(work, tenant_id))
+        except ClientError as error:
+            raise self.failure(error) from error
+
+    def failure(self, error: ClientError) -> Failure:
+        """How a command ends that the server would not, or could not, carry out."""
+        if isinstance(error, ApiError):
+            refused = Exit.FAILED if error.status >= 500 else Exit.REFUSED
+            return Failure(f"{error.text}.", _BY_STATUS.get(error.status, refused))
+        code = Exit.UNREACHABLE if isinstance(error, Unreachable) else Exit.FAILED
+        return Failure(f"{self.name}: {error}", code)
+
+
+@dataclass(frozen=True, slots=True)
+class Local(Server):
+    """An instance of this machine, running or not: its API is called in this process, on its database."""
+
+    here: Instance
+
+    @property
+    def name(self) -> str:
+        return self.here.name
+
+    @property
+    def words(self) -> str:
+        return f"mail-proxy {self.here.name}"
+
+    @property
+    def instance(self) -> Instance:
+        return self.here
+
+    @property
+    def is_running(self) -> bool:
+        return process.running(self.here) is not None
+
+    async def _connected(self, work: Work[T], tenant_id: str | None) -> T:
+        log.hand_on()
+        token = tokens.new_secret()
+        settings = self.here.settings().model_copy(update={"api_token": SecretStr(token)})
+
+        async def on(store: Store) -> T:
+            async with AsyncMailProxyClient(
+                token=token,
+                tenant_id=tenant_id,
+                patience=_ONCE,
+                transport=drivers.to_application(build(settings, store)),
+            ) as client:
+                return await work(client)
+
+        return await _with_store(settings, on)
+
+
+@dataclass(frozen=True, slots=True)
+class Remote(Server):
+    """A server that is reached over HTTP, with whatever its token allows."""
+
+    url: str
+    token: str | None = field(default=None, repr=False)
+
+    @property
+    def name(self) -> str:
+        return self.url
+
+    @property
+    def words(self) -> str:
+        return f"mail-proxy --url {self.url}"
+
+    @property
+    def instance(self) -> Instance:
+        raise Failure(
+            "This works on an instance of this machine only: it needs the instance's files or database.",
+            Exit.REFUSED,
+        )
+
+    @property
+    def is_running(self) -> bool:
+        return True
+
+    async def _connected(self, work: Work[T], tenant_id: str | None) -> T:
+        async with AsyncMailProxyClient(
+            self.url, self.token, tenant_id=tenant_id, patience=_A_WHILE
+        ) as client:
+            return await work(client)
+
+
+def on_store(settings: Settings, work: Callable[[Store], Coroutine[Any, Any, T]]) -> T:
+    """Open the store, do `work`, close it."""
+    return asyncio.run(_with_store(settings, work))
+
+
+async def _with_store(settings: Settings, work: Callable[[Store], Coroutine[Any, Any, T]]) -> T:
+    try:
+        store = await open_store(settings, role="cli")
+    except ConfigurationError as error:
+        raise Failure(f"{settings.database.label}: {error.detail}", Exit.UNREACHABLE) from error
+    try:
+        return await work(store)
+    finally:
+        await store.aclose()
