@@ -93,3 +93,8 @@ def is_marked_automatic(mail: Mail) -> bool:
 
 def has_answering_subject(mail: Mail) -> bool:
     return phrases.AUTO_REPLY_SUBJECT.search(unencoded(mail.top.get("subject") or "")) is not None
+
+
+def has_null_return_path(mail: Mail) -> bool:
+    """Whether nobody shall answer it: only reports and automatic answers are sent so (RFC 3834 §3.3)."""
+    return (mail.top.get("return-path") or "").strip() == "<>"

@@ -3,10 +3,23 @@
 from mailproxy.bounces.phrases import any_of
 from mailproxy.bounces.report import BounceClass, BounceType
 
+_SENDER = any_of(r"""
+    sender (?:address |domain |e-?mail )?(?:is )?(?:rejected|denied|blocked|unknown|invalid|not |verif\w+|do(?:es|main))
+    (?:sender|client|helo|ehlo)\b.{0,40}(?:not (?:found|exist|resolve|allowed|permitted)|does not (?:exist|resolve))
+    unable to verify (?:the )?sender
+    envelope from
+    reverse (?:dns|lookup|mapping)
+    requires confirmation
+    not (?:pre-)?approved
+""")
+
 _FULL = any_of(r"""
     quota
     (?:mail ?box|mail ?folder|account|inbox|storage) (?:is )?(?:too )?full
-    (?:exceed\w*|over) (?:\w+ ){0,3}(?:storage|allocat\w+|limit of messages)
+    (?:exceed\w*|over) (?:\w+ ){0,3}(?:storage|space|allocat\w+|limit of messages)
+    mail ?box (?:\w+ ){0,3}exceed
+    (?:mail ?box|storage) (?:size )?limit
+    too many (?:messages|mails) on
     full mailbox
     mail ?box space not enough
     too much mail stored
@@ -32,6 +45,12 @@ _UNKNOWN_RECIPIENT = any_of(r"""
     not a valid (?:user|mailbox|recipient|address)
     no longer (?:valid|available|active|in use)
     did not exactly match
+    (?:user|recipient|rcpt|mailbox|account|address)\b.{0,80}(?:does not|doesn't|nie) (?:exist|istnieje)
+    no longer (?:on|at|with|works)
+    not a known user
+    no mail ?box (?:found|available|here)
+    not our customer
+    (?:deactivated|inactive) (?:mailbox|account|user)
     user \S+ not (?:found|known|listed)
     is not a valid user
     n'existe pas
@@ -57,6 +76,7 @@ _UNKNOWN_DOMAIN = any_of(r"""
     nxdomain
     unrout\w+ (?:mail )?(?:address|domain)
     could not find a gateway
+    name or service not known
     null mx
     does not accept mail
 """)
@@ -125,6 +145,7 @@ _BROKEN = any_of(r"""
 """)
 
 CAUSES = (
+    (_SENDER, BounceClass.POLICY, BounceType.HARD),
     (_FULL, BounceClass.RECIPIENT, BounceType.SOFT),
     (_UNKNOWN_RECIPIENT, BounceClass.RECIPIENT, BounceType.HARD),
     (_UNKNOWN_DOMAIN, BounceClass.RECIPIENT, BounceType.HARD),

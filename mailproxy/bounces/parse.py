@@ -32,7 +32,7 @@ def _reading(mail: Mail, original: Original) -> _Reading:
         kind, recipients = notice.read_notice(mail, text, original)
         if kind is not Kind.NONE:
             return kind, recipients
-    return (Kind.AUTO_REPLY if is_automatic else Kind.NONE), ()
+    return (Kind.AUTO_REPLY if is_automatic or answers.has_null_return_path(mail) else Kind.NONE), ()
 
 
 def _kind_of(recipients: tuple[Recipient, ...]) -> Kind:

@@ -126,6 +126,7 @@ FAILURE_TEXT = any_of(r"""
     invalid (?:final|mailbox|recipient)
     unknown user
     user unknown
+    not a valid (?:user|recipient|mailbox|address)
     no such user
     did not exactly match
     delivery problems

@@ -26,7 +26,7 @@ _BY_SUBJECT_AND_DETAIL = {
     "2.3": BounceClass.CONTENT,
     "3.4": BounceClass.CONTENT,
 }
-_VAGUE_SUBJECTS = ("3", "4")
+_VAGUE = (("3", "0"), ("4", "0"), ("7", "0"), ("7", "1"))
 _BY_SUBJECT = {
     "1": BounceClass.RECIPIENT,
     "2": BounceClass.RECIPIENT,
@@ -60,8 +60,8 @@ def judged(status: str | None, smtp_code: int | None, prose: str) -> Verdict:
     """Type and class of a failure.
 
     The first digit of the status decides the type, else that of the SMTP reply, else the words, else it is
-    hard. The class is that of the status where it says one (X.0.0, X.3.0, X.4.0 and X.5.x do not if there are
-    words), else that of the words, else that of the reply.
+    hard. The class is that of the status where it says one (X.0.0, X.5.x and those that servers use for
+    anything do not), else that of the words, else that of the reply.
     """
     meant = next(((kind, lasting) for words, kind, lasting in CAUSES if words.search(prose)), None)
     digit = status[0] if status and status[0] != "2" else str(smtp_code or "")[:1]
@@ -71,7 +71,7 @@ def judged(status: str | None, smtp_code: int | None, prose: str) -> Verdict:
         bounce_type = meant[1] if meant else BounceType.HARD
     subject, _, detail = (status or "")[2:].partition(".")
     by_status = _BY_SUBJECT_AND_DETAIL.get(f"{subject}.{detail}") or _BY_SUBJECT.get(subject)
-    if meant and subject in _VAGUE_SUBJECTS and detail == "0":
+    if meant and (subject, detail) in _VAGUE and (subject != "7" or meant[0] is BounceClass.RECIPIENT):
         by_status = None
     by_reply = _BY_REPLY.get(smtp_code or 0, BounceClass.INFRASTRUCTURE)
     return Verdict(status, smtp_code, bounce_type, by_status or (meant[0] if meant else by_reply))

@@ -18,6 +18,7 @@ def mail(header: str, body: str = "Hello\n") -> bytes:
         "From: bob@example.org\nSubject: Out of Office: Invoice\nReturn-Path: <>",
         "From: bob@example.org\nSubject: Re: Invoice\nX-Autoreply: yes",
         "From: bob@example.org\nSubject: Re: Invoice\nPrecedence: auto_reply",
+        "From: bob@example.org\nSubject: Thank you for your message\nReturn-Path: <>",
         "From: postmaster@example.org\nSubject: Automatische Antwort: Rechnung",
         "From: bob@example.org\nSubject: =?utf-8?q?R=C3=A9ponse_automatique_=3A_Facture?=",
         "From: bob@example.org\nSubject: Risposta automatica: Fattura",

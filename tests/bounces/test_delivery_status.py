@@ -122,6 +122,10 @@ def test_the_status_decides_type_and_class(
         ("4.0.0", "X-Postfix; connect to mx.example.org[192.0.2.1]:25: Connection timed out",
          ("4.0.0", None, SOFT, INFRASTRUCTURE)),
         ("5.7.1", "smtp; 550 5.7.1 Message contains a virus", ("5.7.1", 550, HARD, POLICY)),
+        ("5.7.1", "smtp; 550 5.7.1 No such user c18si2365148hub", ("5.7.1", 550, HARD, RECIPIENT)),
+        ("5.7.1", "smtp; 550 5.7.1 Sender address does not exist", ("5.7.1", 550, HARD, POLICY)),
+        ("4.7.0", "smtp; 450 4.7.0 Greylisted, try again", ("4.7.0", 450, SOFT, POLICY)),
+        ("5.0.0", "smtp; 550 Your server requires confirmation", ("5.0.0", 550, HARD, POLICY)),
         ("2.0.0", "smtp; 550 5.1.1 gone", ("5.1.1", 550, HARD, RECIPIENT)),
     ],
 )  # fmt: skip
