@@ -4,7 +4,7 @@ import re
 
 from mailproxy.bounces import phrases, status
 from mailproxy.bounces.delivery_status import address
-from mailproxy.bounces.notice import addresses_in
+from mailproxy.bounces.naming import addresses_in
 from mailproxy.bounces.originals import is_returned
 from mailproxy.bounces.report import Action, Recipient
 from mailproxy.received import Fields, Mail, every, fields_of, first, unencoded

@@ -4,7 +4,7 @@ from mailproxy.bounces.phrases import any_of
 from mailproxy.bounces.report import BounceClass, BounceType
 
 _SENDER = any_of(r"""
-    sender (?:address |domain |e-?mail )?(?:is )?(?:rejected|denied|blocked|unknown|invalid|not |verif\w+|do(?:es|main))
+    sender (?:address |domain |e-?mail )?(?:is )?(?:rejected|denied|blocked|unknown|invalid|not |verif\w+|does )
     (?:sender|client|helo|ehlo)\b.{0,40}(?:not (?:found|exist|resolve|allowed|permitted)|does not (?:exist|resolve))
     unable to verify (?:the )?sender
     envelope from
@@ -27,6 +27,11 @@ _FULL = any_of(r"""
     casella (?:è |e' )?piena
     boîte .{0,20}pleine
     postfach .{0,20}voll
+    buz[oó]n .{0,20}llen[oa]
+    caixa .{0,20}cheia
+    переполнен
+    przepełnion
+    邮箱已满|空间不足
 """)
 
 _UNKNOWN_RECIPIENT = any_of(r"""
@@ -62,7 +67,11 @@ _UNKNOWN_RECIPIENT = any_of(r"""
     indirizzo (?:non valido|inesistente)
     casella (?:inesistente|disabilitata)
     no existe
-    usuario desconocido
+    usu[aá]rio (?:desconocid|no encontrado|não)
+    (?:adresse|utilisateur) inconnue?
+    n[ãa]o existe
+    не (?:существует|найден)
+    不存在|存在しません|見つかりません
     no matches to nameserver query
     no valid recipients
     does not have a final email delivery point

@@ -78,6 +78,8 @@ FAILURE_SUBJECT = any_of(r"""
     배달되지
 """)
 
+FORWARDING_SUBJECT = re.compile(r"\s*(?:fwd?|wg|tr|i|rv|enc|vs|doorst)\s?:", re.IGNORECASE)
+
 DELAY_SUBJECT = any_of(r"""
     \bdelay(?:ed)?\b
     still being retried
@@ -170,7 +172,8 @@ ORIGINAL_BEGINS = re.compile(
     r"^[ \t>*|=_-]{0,80}(?:"
     r"(?:begin(?:ning)?|start|the)?\s?(?:of )?(?:your |the |this is a copy of |a copy of |copy of )*"
     r"(?:original|returned|unsent|undelivered|bounced|message|mail|rfc ?822|forwarded|old)"
-    r" (?:message|mail|text|header|headers|body|e-?mail|details|adjunto|as received)\b[^@\n]{0,60}(?:$|:|-|follow)"
+    r" (?:message(?! was\b)|mail|text|headers?|body|e-?mail|details|adjunto|as received)\b"
+    r"[^@\n]{0,60}(?:$|:|-|follow)"
     r"|(?:this|below|attachment|included|here)\b[^@\n]{0,40}\b(?:is|this line is)\b[^@\n]{0,20}copy"
     r"|a copy of the original message below"
     r"|(?:the )?(?:header|headers|body)\b[^@\n]{0,40}\b(?:original|message)\b"

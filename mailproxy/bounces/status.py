@@ -14,7 +14,7 @@ _REPLY_WITH_STATUS = re.compile(
     r"(?<![\w.])([45][0-5]\d)[ -]{1,2}[(#\[]{0,2}([45]\.\d{1,3}\.\d{1,3})(?!\.?\d)"
 )
 _REPLY = re.compile(
-    r"(?:^|\n|said:|says:|replied:|returned:|response:|answered:|error|code|status|smtp;|<<<|>>>|: |[\"'(\[])"
+    r"(?:^|\n|said:|says:|replied:|returned:|response:|answered:|error|code|status|smtp;|<<<|>>>|: |[\"'(\[。])"
     r"\s{0,40}[\"'(\[:]?\s?([45][0-5]\d)(?=[ \-:;,)\"'\]]|$)",
     re.IGNORECASE | re.MULTILINE,
 )

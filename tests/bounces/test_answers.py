@@ -40,6 +40,7 @@ def test_an_automatic_answer_is_no_bounce(header: str) -> None:
         "From: bob@example.org\nSubject: Invoice\nList-Id: <l.example.org>\nPrecedence: list",
         "From: news@example.org\nSubject: Our offers\nX-Genro-Mail-ID: invoice-17",
         "From: bob@example.org\nSubject: Invoice\nAuto-Submitted: no",
+        "From: bob@example.org\nSubject: Fwd: Undelivered Mail Returned to Sender",
         "Subject: nobody wrote this",
         "",
     ],

@@ -8,7 +8,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from mailproxy import pec
-from mailproxy.bounces import Action, Kind, Report, notice, parse
+from mailproxy.bounces import Action, Kind, Report, naming, parse
 from mailproxy.bounces import delivery_status as dsn
 from mailproxy.bounces.status import MAX_REASON
 from mailproxy.received import MAX_DEPTH, MAX_OCTETS, MAX_PARTS, Limit, read
@@ -36,7 +36,7 @@ SEEDS = (
 def check(found: Report) -> None:
     """What holds for every report, whatever it was read from."""
     assert found.kind in Kind
-    assert len(found.recipients) <= max(dsn.MAX_RECIPIENTS, notice.MAX_RECIPIENTS)
+    assert len(found.recipients) <= max(dsn.MAX_RECIPIENTS, naming.MAX_RECIPIENTS)
     for each in found.recipients:
         assert "@" in each.address
         assert not any(char.isspace() for char in each.address if char != " ")

@@ -325,6 +325,142 @@ La casella è piena.
 """
 
 
+DRAGONFLY = """\
+From: MAILER-DAEMON <>
+Subject: Mail delivery failed
+
+This is the DragonFly Mail Agent at mx.example.net.
+
+There was an error delivering your mail to <bob@example.org>.
+
+mx.example.org [192.0.2.1] did not like our final DATA:
+550-5.7.26 Unauthenticated mail from example.com is not accepted due to its
+550 5.7.26 DMARC policy.
+
+Message headers follow.
+
+Message-ID: <7f@example.com>
+X-Genro-Mail-ID: invoice-17
+To: <dave@example.org>
+"""
+EXCHANGE_2007 = """\
+From: mailer@example.org
+Subject: Undeliverable: Invoice
+
+Delivery has failed to these recipients or distribution lists:
+
+Bob<mailto:bob@example.org>
+The e-mail address was not found.
+
+Diagnostic information for administrators:
+
+Generating server: mx.example.org
+
+bob@example.org
+#550 5.1.1 RESOLVER.ADR.RecipNotFound; not found ##
+
+Original message headers:
+
+Message-ID: <7f@example.com>
+X-Genro-Mail-ID: invoice-17
+"""
+COURIER = """\
+From: "Courier mail server at mx.example.net" <@>
+Subject: NOTICE: mail delivery status.
+
+This is a delivery status notification from mx.example.net.
+
+The original message was received on Sat, 11 Dec 2010 12:19:57 +0900
+
+                      UNDELIVERABLE MAIL
+
+Your message to the following recipients cannot be delivered:
+
+<bob@example.org>:
+    mx.example.org [192.0.2.1]:
+>>> RCPT TO:<bob@example.org>
+<<< 550 5.1.1 <bob@example.org>... User Unknown
+"""
+INTERMAIL = """\
+From: Mail Administrator <Postmaster@example.net>
+Subject: Mail System Error - Returned Mail
+
+This Message was undeliverable due to the following reason:
+
+Each of the following recipients was rejected by a remote mail server.
+
+    Recipient: <bob@example.org>
+    Reason:    User unknown
+
+Please reply to Postmaster@example.net
+if you feel this message to be in error.
+"""
+TENCENT = """\
+From: PostMaster@example.com
+Subject: =?utf-8?B?57O757uf6YCA5L+h?=
+Content-Type: text/html; charset=utf-8
+
+<html><table><tr><td>Sorry, your message could not be delivered.</td></tr>
+<tr><td>Recipient: <b>bob@example.org</b></td></tr>
+<tr><td>Reason: 550 User not found: bob@example.org</td></tr></table></html>
+"""
+NETEASE = """\
+From: Postmaster@example.com
+Subject: =?gb2312?B?z7XNs83L0MU=?=
+Content-Type: text/plain; charset=utf-8
+
+抱歉，您的邮件被退回来了
+收件人: bob@example.org
+退信原因: 收件人邮件地址(bob@example.org)不存在，邮件无法送达。
+"""
+SERIES = """\
+From: MAILER-DAEMON@example.net
+Subject: Delivery failure
+
+Failed recipients: bob@example.org, <carol@example.org>
+Reason: the message contains a virus
+"""
+SENTENCE = """\
+From: MAILER-DAEMON@example.net
+Subject: Delivery failure
+
+The message could not be delivered to bob@example.org and carol@example.org because of a virus.
+Write to helpdesk@example.net.
+"""
+BULLETS = """\
+From: MAILER-DAEMON@example.net
+Subject: Undelivered Mail
+
+Hello ann@example.com,
+
+we are sorry: your message for
+
+* bob@example.org (mailbox unknown)
+* carol@example.org (mailbox full)
+
+was not delivered.
+"""
+SPANISH = """\
+From: postmaster@example.es
+Subject: No se puede entregar: factura
+Content-Type: text/plain; charset=utf-8
+
+No se pudo entregar el mensaje a:
+
+bob@example.org
+
+El buzón está lleno
+"""
+FRENCH = """\
+From: Courrier <postmaster@example.fr>
+Subject: =?utf-8?Q?=C3=89chec_de_la_remise?=
+Content-Type: text/plain; charset=utf-8
+
+Votre message n'a pas pu être remis au destinataire suivant :
+
+bob@example.org
+Adresse inconnue
+"""
 BOB, CAROL = "bob@example.org", "carol@example.org"
 UNKNOWN = ("5.1.1", 550, HARD, RECIPIENT)
 UNKNOWN_BY_WORDS = (None, None, HARD, RECIPIENT)
@@ -344,6 +480,17 @@ EXPECTED = {
     "ses": (SES_TEXT, {BOB: UNKNOWN}),
     "mailenable": (MAILENABLE, {BOB: (None, 550, HARD, RECIPIENT)}),
     "german": (GERMAN, {BOB: UNKNOWN_BY_WORDS}),
+    "dragonfly": (DRAGONFLY, {BOB: ("5.7.26", 550, HARD, POLICY)}),
+    "exchange-2007": (EXCHANGE_2007, {BOB: UNKNOWN}),
+    "courier": (COURIER, {BOB: UNKNOWN}),
+    "intermail": (INTERMAIL, {BOB: UNKNOWN_BY_WORDS}),
+    "tencent": (TENCENT, {BOB: (None, 550, HARD, RECIPIENT)}),
+    "netease": (NETEASE, {BOB: UNKNOWN_BY_WORDS}),
+    "series": (SERIES, {BOB: (None, None, HARD, CONTENT), CAROL: (None, None, HARD, CONTENT)}),
+    "sentence": (SENTENCE, {BOB: (None, None, HARD, CONTENT), CAROL: (None, None, HARD, CONTENT)}),
+    "bullets": (BULLETS, {BOB: UNKNOWN_BY_WORDS, CAROL: (None, None, SOFT, RECIPIENT)}),
+    "spanish": (SPANISH, {BOB: (None, None, SOFT, RECIPIENT)}),
+    "french": (FRENCH, {BOB: UNKNOWN_BY_WORDS}),
     "italian": (ITALIAN, {BOB: (None, None, SOFT, RECIPIENT)}),
 }
 
