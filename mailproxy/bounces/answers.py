@@ -12,6 +12,7 @@ from mailproxy.received import Fields, Mail, every, fields_of, first, unencoded
 _COMPLAINTS = frozenset(["abuse", "fraud", "virus", "other", "opt-out", "opt-out-list"])
 _ANSWERED = re.compile(r"auto-?replied|auto_?reply|auto-?response|vacation", re.IGNORECASE)
 _REFUSED = re.compile(r"automatic-action\s*/.*;\s*(?:deleted|denied|failed)", re.IGNORECASE)
+_REFUSING = re.compile(r"reject|refus|declin|denied|not accepted|quota|not (?:be )?delivered", re.IGNORECASE)
 _AUTOMATIC_HEADERS = (
     "x-autoreply",
     "x-autorespond",
@@ -53,32 +54,32 @@ def is_receipt(mail: Mail) -> bool:
 def refusal_of(mail: Mail, text: str) -> tuple[Recipient, ...] | None:
     """The recipients whose mailbox refused the message by itself (RFC 5429 §2.1.1); None for other receipts.
 
-    `text` is what goes with it for people.
+    `text` is what goes with it for people: it tells a refusal from mail that was deleted unread.
     """
+    said = f"{mail.top.get('auto-submitted') or ''}\n{unencoded(mail.top.get('subject') or '')}\n{text}"
+    if not _REFUSING.search(said):
+        return None
     for part in mail.leaves:
-        if not part.media_type.endswith("disposition-notification"):
-            continue
-        fields = fields_of(part.content())
+        fields = fields_of(part.content()) if part.media_type.endswith("disposition-notification") else ()
         if not _REFUSED.search((first(fields, "disposition") or "")[:500]):
-            return None
-        named = address(first(fields, "original-recipient") or "") or address(
-            first(fields, "final-recipient") or ""
-        )
-        if named is None:
-            return ()
-        verdict = status.read_prose(text)
-        return (
-            Recipient(
-                named,
-                Action.FAILED,
-                verdict.status,
-                verdict.type,
-                verdict.bounce_class,
-                verdict.smtp_code,
-                status.one_line(text),
-            ),
-        )
+            continue
+        original = address(first(fields, "original-recipient") or "")
+        named = original or address(first(fields, "final-recipient") or "")
+        return (_refused(named, text),) if named else ()
     return None
+
+
+def _refused(named: str, text: str) -> Recipient:
+    verdict = status.read_prose(text)
+    return Recipient(
+        named,
+        Action.FAILED,
+        verdict.status,
+        verdict.type,
+        verdict.bounce_class,
+        verdict.smtp_code,
+        status.one_line(text),
+    )
 
 
 def is_marked_automatic(mail: Mail) -> bool:

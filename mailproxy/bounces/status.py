@@ -11,11 +11,11 @@ MAX_REASON = 500
 _STATUS_FIELD = re.compile(r"\s*([245])(?:\.(\d{1,3}))?(?:\.(\d{1,3}))?(?!\d)")
 _ENHANCED = re.compile(r"(?<![\w.])([45]\.\d{1,3}\.\d{1,3})(?![\d]|\.\d)")
 _REPLY_WITH_STATUS = re.compile(
-    r"(?<![\w.])([45][0-5]\d)[ -]{1,2}[(#\[]{0,2}([45]\.\d{1,3}\.\d{1,3})(?!\.?\d)"
+    r"(?<![\w.])([45][0-5]\d)(?:[ -]{1,2}[(#\[]{0,2}|#)([45]\.\d{1,3}\.\d{1,3})(?!\.?\d)"
 )
 _REPLY = re.compile(
     r"(?:^|\n|said:|says:|replied:|returned:|response:|answered:|error|code|status|smtp;|<<<|>>>|: |[\"'(\[。])"
-    r"\s{0,40}[\"'(\[:]?\s?([45][0-5]\d)(?=[ \-:;,)\"'\]]|$)",
+    r"\s{0,40}[\"'(\[:]?\s?([45][0-5]\d)(?=[ #\-:;,)\"'\]]|$)",
     re.IGNORECASE | re.MULTILINE,
 )
 _SPACE = re.compile(r"\s+")

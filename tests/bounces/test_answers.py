@@ -86,6 +86,12 @@ def test_a_read_receipt_is_no_bounce(value: str) -> None:
     assert found.original_message_id == "<7f@example.com>"
 
 
+def test_mail_that_was_deleted_unread_is_no_bounce() -> None:
+    unread = "Your message was deleted without being read on Monday."
+    found = parse(disposition("automatic-action/MDN-sent-automatically; deleted", unread))
+    assert (found.kind, found.recipients) == (Kind.AUTO_REPLY, ())
+
+
 def test_a_receipt_by_which_a_filter_refuses_is_a_bounce() -> None:
     found = parse(
         disposition("automatic-action/MDN-sent-automatically; deleted", "Rejected: blocked by policy")

@@ -126,6 +126,9 @@ def test_the_status_decides_type_and_class(
         ("5.7.1", "smtp; 550 5.7.1 Sender address does not exist", ("5.7.1", 550, HARD, POLICY)),
         ("4.7.0", "smtp; 450 4.7.0 Greylisted, try again", ("4.7.0", 450, SOFT, POLICY)),
         ("5.0.0", "smtp; 550 Your server requires confirmation", ("5.0.0", 550, HARD, POLICY)),
+        (None, "smtp; 550#5.1.0 Address rejected.", ("5.1.0", 550, HARD, RECIPIENT)),
+        (None, "smtp; 550 (#5.1.1) unknown", ("5.1.1", 550, HARD, RECIPIENT)),
+        (None, "smtp; 554-mx.example.org 554 Your access is denied", (None, 554, HARD, POLICY)),
         ("2.0.0", "smtp; 550 5.1.1 gone", ("5.1.1", 550, HARD, RECIPIENT)),
     ],
 )  # fmt: skip
