@@ -112,13 +112,12 @@ def _labelled(lines: list[str]) -> list[Found]:
 
 def _series(text: str) -> Iterator[str]:
     """The first address of a text and those that follow it with nothing but separators between them."""
-    end = None
-    for address in addresses_in(text):
-        at = text.index(address, end or 0)
-        if end is not None and not _SEPARATOR.fullmatch(text, end, at):
+    behind: int | None = None
+    for start, end in _addresses(text):
+        if behind is not None and (start < behind or not _SEPARATOR.fullmatch(text, behind, start)):
             return
-        end = at + len(address)
-        yield address
+        behind = end
+        yield text[start:end]
 
 
 def _listed(lines: list[str]) -> list[Found]:
@@ -212,6 +211,11 @@ def _completed(lines: list[str], mail: Mail, original: Original) -> list[Found]:
 
 def addresses_in(text: str) -> Iterator[str]:
     """The addresses of a text in order, found from each `@` outwards."""
+    return (text[start:end] for start, end in _addresses(text))
+
+
+def _addresses(text: str) -> Iterator[tuple[int, int]]:
+    """Where each begins and ends; those of `a@b@c` overlap."""
     at = text.find("@")
     while at >= 0:
         domain = _DOMAIN.match(text, at + 1)
@@ -221,6 +225,7 @@ def addresses_in(text: str) -> Iterator[str]:
             scheme = _SCHEME.match(name)
             name = name[scheme.end() :] if scheme else name
             name = name.rpartition("=")[2] if name.lower().startswith("dda") else name
-            if name.strip(".") and name.isprintable():
-                yield f"{name.lstrip('.')}@{domain[0].rstrip('.-')}"
+            name = name.lstrip(".")
+            if name and name.isprintable():
+                yield at - len(name), at + 1 + len(domain[0].rstrip(".-"))
         at = text.find("@", domain.end() if domain else at + 1)

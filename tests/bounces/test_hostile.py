@@ -153,6 +153,7 @@ def test_a_report_before_a_great_original_is_read() -> None:
 
 @given(st.binary(max_size=2000))
 @example(b"\n")
+@example(DAEMON + b"\nnot delivered to a@b@c.d@e, f@g@h\n")
 @example(b"From \n")
 @example(b"Content-Transfer-Encoding: base64\n\nA")
 @example(b"Content-Type: multipart/mixed; boundary=\n\n--\n--\n")
