@@ -9,11 +9,11 @@ from mailproxy.figures import ProcessView
 from mailproxy.model import Account, AccountCondition, Instant, Seconds, TlsMode
 from mailproxy.outcome import AccountTrouble, Trouble
 from mailproxy.records import AccountView
+from mailproxy.redaction import without
 
 CLOCK_WARNS: Seconds = 2.0
 CLOCK_FAILS: Seconds = 60.0
 DISK_WARNS = 5
-HIDDEN = "***"
 
 
 class Health(StrEnum):
@@ -140,14 +140,6 @@ def call(name: str, status: int | None, failure: str | None, change: str) -> Res
         f"Correct the path: {change} --sync-path PATH" if status in (404, 405, 410) else "Look at its log."
     )
     return Result(name, Health.FAIL, f"answers {status}", remedy)
-
-
-def without(text: str, secrets: Iterable[str | None]) -> str:
-    """The text with each of the secrets hidden, should a server have quoted one."""
-    for secret in secrets:
-        if secret:
-            text = text.replace(secret, HIDDEN)
-    return text
 
 
 def worst(results: Iterable[Result]) -> Health:

@@ -15,6 +15,7 @@ from mailproxy.model import Account, Instant, Seconds
 from mailproxy.outcome import AccountTrouble, Trouble
 from mailproxy.reach import Reach
 from mailproxy.records import AccountView, Tenant
+from mailproxy.redaction import without
 from mailproxy.reports import TenantCall
 from mailproxy.store import Store
 from sql import migrate
@@ -181,7 +182,7 @@ async def _greeted(account: Account, each: Seconds, reach: Reach) -> Greeted | A
 
 async def _call(caller: Caller, call: TenantCall, name: str, change: str) -> Result:
     answer = await caller.call(call, [])
-    failure = diagnosis.without(answer.failure or "", [call.auth.token, call.auth.password]) or None
+    failure = without(answer.failure or "", [call.auth.token, call.auth.password]) or None
     return diagnosis.call(name, answer.status, failure, change)
 
 

@@ -243,3 +243,14 @@ async def test_ehlo_names_this_host(log: Path, local: str | None, literal: str |
         await (await opened(sink, local_hostname=local)).quit()
     name = sink.commands[0].removeprefix("EHLO ")
     assert name == literal or (literal is None and (name == "[127.0.0.1]" or "." in name))
+
+
+@pytest.mark.parametrize("quoted", ["s3cr3t!", "czNjcjN0IQ==", "AHUAczNjcjN0IQ=="])
+async def test_a_password_that_the_server_quotes_is_hidden(log: Path, quoted: str) -> None:
+    replies = {"auth": f"535 5.7.8 what is {quoted}?"}
+    async with Sink(log, user="u", password="other", replies=replies) as sink:
+        trouble = await try_open(sink, user="u", password="s3cr3t!")
+        assert isinstance(trouble, AccountTrouble)
+        assert trouble.trouble is Trouble.AUTH
+        assert quoted not in repr(trouble)
+        assert "what is ***?" in trouble.cause

@@ -24,6 +24,7 @@ from mailproxy import egress
 from mailproxy.model import Account, Seconds, TlsMode
 from mailproxy.outcome import AccountTrouble, Stage, Trouble
 from mailproxy.reach import Forbidden, Reach
+from mailproxy.redaction import as_sent, without
 from workers.sender.replies import make_reply
 from workers.sender.verdict import judge_connection
 
@@ -112,7 +113,8 @@ class _Dialling:
         try:
             return await self._steps(greeting_timeout)
         except (SMTPException, OSError) as error:
-            return _trouble(self.stage, error)
+            secrets = as_sent(self.account.user, self.account.password)
+            return _trouble(self.stage, error, secrets)
 
     async def _steps(self, greeting_timeout: Seconds) -> Link | AccountTrouble:
         await self.client.connect(timeout=greeting_timeout)
@@ -281,14 +283,14 @@ def _capabilities(extensions: dict[str, str]) -> Capabilities:
     )
 
 
-def _trouble(stage: Stage, error: SMTPException | OSError) -> AccountTrouble:
+def _trouble(stage: Stage, error: SMTPException | OSError, secrets: Sequence[str]) -> AccountTrouble:
     if isinstance(error, SMTPResponseException):
         text = error.message.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-        reply = make_reply(error.code, text.replace("\n", " "))
+        reply = make_reply(error.code, without(text.replace("\n", " "), secrets))
         return judge_connection(stage, reply)
     if isinstance(error, ssl.SSLError) or isinstance(error.__cause__, ssl.SSLError):
         return AccountTrouble(Trouble.TLS, f"no TLS connection: {error}")
     if isinstance(error, OSError):
         return AccountTrouble(Trouble.NETWORK, f"{stage}: {error}")
     kind = {Stage.AUTH: Trouble.AUTH, Stage.TLS: Trouble.TLS}.get(stage, Trouble.PROTOCOL)
-    return AccountTrouble(kind, str(error))
+    return AccountTrouble(kind, without(str(error), secrets))
