@@ -18,7 +18,8 @@ MASK = "***"
 
 
 class Minutes:
-    """The entry of one call as it is decoded: whatever write comes first takes it along."""
+    """The entry of one call as it is decoded: whatever write comes first takes it along. One that is `left_out`
+    is not entered if it writes nothing."""
 
     def __init__(
         self, endpoint: str, caller: Caller, request_id: str, path: Mapping[str, str], *, anonymous: bool
@@ -27,6 +28,7 @@ class Minutes:
         self._told: dict[str, Any] = {}
         self._of_tenants = " /tenant" in endpoint
         self._path_id = path.get("id")
+        self.left_out = False
         actor = "anonymous" if anonymous else "admin"
         self.pending = Pending(
             Command(endpoint, key.key_id if key else actor, request_id, key.tenant_id if key else None)

@@ -32,9 +32,11 @@ def ticket(call: Call, body: bytes) -> Ticket | None:
 
 @contextmanager
 def alone(call: Call, ticket: Ticket) -> Iterator[None]:
-    """Refuse a second call under the same key for as long as the first one lasts in this process."""
+    """Refuse a second call under the same key for as long as the first one lasts in this process; at once, so
+    without a word in the command log, where the first one is."""
     mine = (ticket.scope, ticket.key)
     if mine in call.services.in_flight:
+        call.leave_out()
         raise in_flight()
     call.services.in_flight.add(mine)
     try:

@@ -80,6 +80,11 @@ class Call:
         if self._minutes is not None:
             self._minutes.add(**facts)
 
+    def leave_out(self) -> None:
+        """Of the command log, as another call enters the same."""
+        if self._minutes is not None:
+            self._minutes.left_out = True
+
     async def wake_senders(self) -> None:
         """A hint that there may be work; in test mode only run-now gives it."""
         if not self.services.settings.test_mode:
@@ -244,7 +249,7 @@ class _Resource:
         try:
             if pending.entry is not None and status != pending.command.status:
                 await log.correct(pending.entry, status)
-            elif pending.entry is None and status != StorageUnavailable.status:
+            elif pending.entry is None and not minutes.left_out and status != StorageUnavailable.status:
                 await log.note(replace(pending.command, status=status))
         except StorageUnavailable as problem:
             logger.warning("command_not_noted", status=status, error=problem.detail)
