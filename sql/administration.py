@@ -9,7 +9,7 @@ from mailproxy.instance import Stored
 from mailproxy.model import Seconds
 from mailproxy.vault import Vault
 from sql import rows
-from sql.engine import Engine, one
+from sql.engine import Engine, alone, one
 from sql.noting import note
 
 BOUNCE_BINDING = "instance|bounce|password"
@@ -31,8 +31,7 @@ class SqlAdministration:
         await self.engine.write(lambda: one("change_instance", changes=text, secret=sealed))
 
     async def note(self, command: Command) -> None:
-        step = note(command)
-        await self.engine.write_soon(lambda: one(step.query, **step.params))
+        await self.engine.write_soon(lambda: alone(note([command])))
 
     async def correct(self, entry: int, status: int) -> None:
         await self.engine.write_soon(lambda: one("correct_command", id=entry, status=status))

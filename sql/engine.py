@@ -44,5 +44,9 @@ class Engine(Protocol):
 
 def one(query: str, **params: object) -> Work[list[Row]]:
     """The unit of a single step."""
-    (rows,) = yield Last((Step(query, params),))
+    return alone(Step(query, params))
+
+
+def alone(step: Step) -> Work[list[Row]]:
+    (rows,) = yield Last((step,))
     return rows

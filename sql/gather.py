@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from mailproxy.audit import Pending
 from mailproxy.errors import StorageUnavailable
 from mailproxy.model import TenantPk
 from mailproxy.records import Enqueued, NewMessage
@@ -57,23 +58,29 @@ async def _settle(answer: "asyncio.Future[V]", asked: Awaitable[V]) -> None:
 @dataclass(frozen=True, slots=True)
 class _Call:
     batches: Batches
+    pending: Pending | None
     answer: "asyncio.Future[list[Enqueued]]"
 
     def size(self) -> int:
         return sum(map(len, self.batches.values()))
 
 
-class Enqueues:
-    """Calls that wait together share a transaction; a call is in it as a whole, and its ids are its own."""
+def _pending(group: Sequence[_Call]) -> list[Pending]:
+    return [call.pending for call in group if call.pending is not None]
 
-    def __init__(self, enqueue: Callable[[Batches], Awaitable[list[Enqueued]]]) -> None:
+
+class Enqueues:
+    """Calls that wait together share a transaction; a call is in it as a whole, and its ids are its own. The
+    commands they belong to are entered in the log by the same transaction."""
+
+    def __init__(self, enqueue: Callable[[Batches, Sequence[Pending]], Awaitable[list[Enqueued]]]) -> None:
         self._enqueue = enqueue
         self._waiting: list[_Call] = []
         self._rounds: set[asyncio.Task[None]] = set()
 
-    async def add(self, batches: Batches) -> list[Enqueued]:
+    async def add(self, batches: Batches, pending: Pending | None = None) -> list[Enqueued]:
         """What became of the call's messages, in the order of its tenants and their messages."""
-        call = _Call(batches, asyncio.get_running_loop().create_future())
+        call = _Call(batches, pending, asyncio.get_running_loop().create_future())
         self._waiting.append(call)
         if len(self._rounds) < ROUNDS_AT_ONCE:
             task = asyncio.create_task(self._run())
@@ -86,7 +93,7 @@ class Enqueues:
             group = self._group()
             if len(group) == 1 or not await self._together(group):
                 for call in group:
-                    await _settle(call.answer, self._enqueue(call.batches))
+                    await _settle(call.answer, self._enqueue(call.batches, _pending([call])))
 
     def _group(self) -> list[_Call]:
         """The first calls that wait, as many as fit and share no id; the others keep their places."""
@@ -112,7 +119,7 @@ class Enqueues:
             for tenant, items in call.batches.items():
                 merged.setdefault(tenant, []).extend(items)
         try:
-            results = iter(await self._enqueue(merged))
+            results = iter(await self._enqueue(merged, _pending(group)))
         except StorageUnavailable as error:
             for call in group:
                 call.answer.set_exception(error)

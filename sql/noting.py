@@ -1,7 +1,7 @@
-"""An engine whose first write also enters a command into the log: both are committed, or neither."""
+"""Writes that also enter commands into the log: both are committed, or neither."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
 from typing import TypeVar
 
 from mailproxy.audit import Command, Pending
@@ -11,24 +11,29 @@ from sql.queries import Step
 T = TypeVar("T")
 
 
-def note(command: Command) -> Step:
-    return Step(
-        "note_command",
-        {
-            "endpoint": command.endpoint,
-            "tenant_id": command.tenant_id,
-            "actor": command.actor,
-            "request_id": command.request_id,
-            "object": command.object,
-            "payload": command.payload,
-            "status": command.status,
-        },
-    )
+def note(commands: Iterable[Command]) -> Step:
+    """Their entries, whose numbers come in the commands' order."""
+    return Step("note_commands", rows=[asdict(one) | {"number": n} for n, one in enumerate(commands)])
+
+
+def noted(work: Work[T], pending: Sequence[Pending]) -> Work[T]:
+    """The unit with the commands' entries before its first steps, in the same round trip."""
+    steps = next(work)
+    entering = note(one.command for one in pending)
+    found = yield Last((entering, *steps.steps)) if isinstance(steps, Last) else (entering, *steps)
+    entries, *found = found
+    for one, (entry,) in zip(pending, entries, strict=True):
+        one.entry = entry
+    try:
+        while True:
+            found = yield work.send(found)
+    except StopIteration as stop:
+        return stop.value  # type: ignore[no-any-return]
 
 
 @dataclass(frozen=True, slots=True)
 class NotingEngine:
-    """Hints are not waited for and enter nothing."""
+    """The first write of a command enters it. Hints are not waited for and enter nothing."""
 
     engine: Engine
     pending: Pending
@@ -37,7 +42,7 @@ class NotingEngine:
         if self.pending.entry is not None:
             return await self.engine.write(begin)
         try:
-            return await self.engine.write(lambda: _noted(begin(), self.pending))
+            return await self.engine.write(lambda: noted(begin(), [self.pending]))
         except BaseException:
             self.pending.entry = None
             raise
@@ -50,16 +55,3 @@ class NotingEngine:
 
     async def aclose(self) -> None:
         await self.engine.aclose()
-
-
-def _noted(work: Work[T], pending: Pending) -> Work[T]:
-    """The unit with the entry before its first steps, in the same round trip."""
-    steps = next(work)
-    entering = note(pending.command)
-    found = yield Last((entering, *steps.steps)) if isinstance(steps, Last) else (entering, *steps)
-    ((pending.entry,),), *found = found
-    try:
-        while True:
-            found = yield work.send(found)
-    except StopIteration as stop:
-        return stop.value  # type: ignore[no-any-return]

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from mailproxy.once import KEPT_FOR, Kept, Once, Ticket
 from mailproxy.records import Enqueued
-from sql.engine import Work
+from sql.engine import Last, Work
 from sql.queries import Row, Step
 
 
@@ -30,5 +30,5 @@ def enqueue_once(
     results = yield from enqueue
     answered = once.answer(results)
     values = {"fingerprint": answered.fingerprint, "status": answered.status, "answer": answered.answer}
-    yield (Step("keep_answer", {**whose, **values}),)
+    yield Last((Step("keep_answer", {**whose, **values}),))
     return results

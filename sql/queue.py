@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from mailproxy import limits
+from mailproxy.audit import Pending
 from mailproxy.model import (
     AccountCondition,
     AccountPk,
@@ -31,7 +32,8 @@ from mailproxy.records import (
 )
 from sql import rows
 from sql.engine import Engine, Last, Work, one
-from sql.gather import Enqueues
+from sql.gather import Batches, Enqueues
+from sql.noting import noted
 from sql.once import enqueue_once, kept, kept_answer
 from sql.queries import Row, Step
 
@@ -43,14 +45,21 @@ REPLACEABLE = {Status.QUEUED, Status.ERROR, Status.CANCELLED, Status.EXPIRED}
 
 @dataclass(frozen=True, slots=True)
 class SqlQueue:
-    """`fallback`: a global callback URL exists, so events of tenants without one are reported too."""
+    """`fallback`: a global callback URL exists, so events of tenants without one are reported too. `pending` is the
+    command whose queue this is."""
 
     engine: Engine
     fallback: bool
     enqueues: Enqueues
+    pending: Pending | None = None
 
     async def enqueue(self, batches: Mapping[TenantPk, Sequence[NewMessage]]) -> list[Enqueued]:
-        return await self.enqueues.add(batches)
+        try:
+            return await self.enqueues.add(batches, self.pending)
+        except BaseException:
+            if self.pending is not None:
+                self.pending.entry = None
+            raise
 
     async def enqueue_once(
         self, batches: Mapping[TenantPk, Sequence[NewMessage]], once: Once[Sequence[Enqueued]]
@@ -147,7 +156,11 @@ class SqlQueue:
 
 
 def enqueues(engine: Engine, fallback: bool) -> Enqueues:
-    return Enqueues(lambda batches: engine.write(lambda: _enqueue_all(batches, fallback)))
+    def unit(batches: Batches, pending: Sequence[Pending]) -> Work[list[Enqueued]]:
+        work = _enqueue_all(batches, fallback)
+        return noted(work, pending) if pending else work
+
+    return Enqueues(lambda batches, pending: engine.write(lambda: unit(batches, pending)))
 
 
 def _enqueue_all(batches: Mapping[TenantPk, Sequence[NewMessage]], fallback: bool) -> Work[list[Enqueued]]:

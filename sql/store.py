@@ -31,7 +31,7 @@ class SqlStore:
         engine = NotingEngine(self.engine, pending)
         return replace(
             self,
-            queue=replace(self.queue, engine=engine),
+            queue=replace(self.queue, engine=engine, pending=pending),
             reports=replace(self.reports, engine=engine),
             dead_letters=replace(self.dead_letters, engine=engine),
             directory=replace(self.directory, engine=engine),

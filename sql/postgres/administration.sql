@@ -10,10 +10,16 @@ UPDATE instance SET settings = settings || %(changes)s::jsonb, bounce_secret = c
        updated_at = now()
 RETURNING one;
 
--- name: note_command
-INSERT INTO command_log (endpoint, tenant_id, actor, request_id, object, payload, status)
-VALUES (%(endpoint)s, %(tenant_id)s, %(actor)s, %(request_id)s, %(object)s, %(payload)s, %(status)s)
-RETURNING id;
+-- name: note_commands
+-- Numbered in the order in which they are given.
+WITH r AS MATERIALIZED (
+    SELECT nextval('command_log_id_seq') AS id, r.*
+    FROM json_to_recordset(%(rows)s::json) AS r(number int, endpoint text, tenant_id text, actor text, request_id text,
+        object text, payload text, status smallint)),
+i AS (
+    INSERT INTO command_log (id, endpoint, tenant_id, actor, request_id, object, payload, status) OVERRIDING SYSTEM VALUE
+    SELECT id, endpoint, tenant_id, actor, request_id, object, payload, status FROM r)
+SELECT id FROM r ORDER BY number;
 
 -- name: correct_command
 UPDATE command_log SET status = %(status)s WHERE id = %(id)s;

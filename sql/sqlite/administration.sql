@@ -8,7 +8,7 @@ UPDATE instance SET settings = json_patch(settings, :changes), bounce_secret = c
        updated_at = :now
 RETURNING one;
 
--- name: note_command
+-- name: note_commands
 INSERT INTO command_log (at, endpoint, tenant_id, actor, request_id, object, payload, status)
 VALUES (:now, :endpoint, :tenant_id, :actor, :request_id, :object, :payload, :status)
 RETURNING id;

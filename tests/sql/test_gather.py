@@ -2,9 +2,12 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import cast
 
 import pytest
 
+from mailproxy.audit import Command, CommandFilter, Pending
 from mailproxy.errors import StorageUnavailable
 from mailproxy.model import MessageId, Priority, TenantPk
 from mailproxy.records import Enqueued, NewMessage
@@ -30,7 +33,9 @@ class Recording:
         self._fails = fails
         self._error = error
 
-    async def __call__(self, batches: Mapping[TenantPk, Sequence[NewMessage]]) -> list[Enqueued]:
+    async def __call__(
+        self, batches: Mapping[TenantPk, Sequence[NewMessage]], pending: Sequence[Pending] = ()
+    ) -> list[Enqueued]:
         ids = [item.client_id for items in batches.values() for item in items]
         self.rounds.append(ids)
         await asyncio.sleep(0.01)
@@ -108,6 +113,37 @@ async def test_equal_questions_are_asked_once_and_never_answered_from_before() -
     truth = 1
     later = await asyncio.gather(*(shared.get("k") for _ in range(10)))
     assert (await first, set(later), asked) == (0, {1}, 2)
+
+
+async def test_calls_at_once_enter_a_command_each(world: World) -> None:
+    pending = [Pending(Command("POST /commands/add-messages", "admin", f"r{n}")) for n in range(60)]
+    await asyncio.gather(
+        *(
+            world.store.noting(one).queue.enqueue({world.tenant: [world.message(f"m{n}")]})
+            for n, one in enumerate(pending)
+        )
+    )
+    log = await world.store.administration.oldest_commands(CommandFilter(), after=None, limit=99)
+    entered = {entry.id: entry.command.request_id for entry in log}
+    assert len(entered) == 60
+    assert [entered[one.entry or 0] for one in pending] == [f"r{n}" for n in range(60)]
+
+
+async def test_a_call_that_fails_enters_nothing(world: World) -> None:
+    pending = [Pending(Command("POST /commands/add-messages", "admin", f"r{n}")) for n in range(3)]
+    wrong = replace(world.message("bad"), payload="\0" * 9, priority=cast("Priority", 9))
+    items = [world.message("a"), wrong, world.message("b")]
+    answers = await asyncio.gather(
+        *(
+            world.store.noting(one).queue.enqueue({world.tenant: [item]})
+            for one, item in zip(pending, items, strict=True)
+        ),
+        return_exceptions=True,
+    )
+    assert [isinstance(answer, list) for answer in answers] == [True, False, True]
+    log = await world.store.administration.oldest_commands(CommandFilter(), after=None, limit=99)
+    assert sorted(entry.command.request_id for entry in log) == ["r0", "r2"]
+    assert pending[1].entry is None
 
 
 async def test_calls_at_once_are_all_queued(world: World) -> None:
