@@ -17,6 +17,7 @@ from tests.support.smtp import Sink
 from tests.support.tenant import Endpoint
 
 PATIENCE = 30.0
+ON_SQLITE = pytest.mark.parametrize("dialect", ["sqlite"], indirect=True)
 
 
 @pytest.fixture
@@ -151,6 +152,7 @@ async def test_tenants_get_their_reports(settings: Settings, tmp_path: Path) -> 
         await until(lambda: [item["id"] for call in endpoint.calls() for item in call.items] == ["m1"])
 
 
+@ON_SQLITE
 async def test_a_program_that_could_not_run_is_started_again(settings: Settings, tmp_path: Path) -> None:
     journals = settings.state_dir / "journal"
     async with Sink(tmp_path / "log") as sink, MailProxy(settings=settings) as proxy:
@@ -183,6 +185,7 @@ async def test_a_stop_that_is_cut_short_leaves_nothing_at_work(settings: Setting
         await until(lambda: all("Sink." in repr(task) for task in asyncio.all_tasks() - before))
 
 
+@ON_SQLITE
 async def test_errors_are_answers(settings: Settings) -> None:
     async with MailProxy(settings=settings) as proxy:
         missing = await proxy.handle_command("getTenant", {"id": "nobody"})
@@ -201,6 +204,7 @@ async def test_errors_are_answers(settings: Settings) -> None:
         assert not nameless["ok"]
 
 
+@ON_SQLITE
 async def test_a_call_under_an_idempotency_key_happens_once(settings: Settings) -> None:
     async with MailProxy(settings=settings, test_mode=True) as proxy:
         await add_tenant(proxy, 25)
@@ -211,6 +215,7 @@ async def test_a_call_under_an_idempotency_key_happens_once(settings: Settings) 
         assert (other["status"], other["code"]) == (422, "idempotency_key_reused")
 
 
+@ON_SQLITE
 async def test_every_command_is_a_route_that_answers(settings: Settings) -> None:
     async with MailProxy(settings=settings) as proxy:
         for name in COMMANDS:
@@ -224,6 +229,7 @@ async def test_every_command_is_a_route_that_answers(settings: Settings) -> None
             )
 
 
+@ON_SQLITE
 async def test_its_metrics_count_what_it_sent(settings: Settings, tmp_path: Path) -> None:
     async with Sink(tmp_path / "log") as sink, MailProxy(settings=settings) as proxy:
         await add_tenant(proxy, sink.port)
@@ -234,6 +240,7 @@ async def test_its_metrics_count_what_it_sent(settings: Settings, tmp_path: Path
     assert "gmp_pending_messages 0.0" in text
 
 
+@ON_SQLITE
 async def test_sending_may_start_suspended(settings: Settings, tmp_path: Path) -> None:
     async with Sink(tmp_path / "log") as sink, MailProxy(settings=settings, start_active=False) as proxy:
         await add_tenant(proxy, sink.port)
@@ -244,6 +251,7 @@ async def test_sending_may_start_suspended(settings: Settings, tmp_path: Path) -
         await results_of(proxy, 1)
 
 
+@ON_SQLITE
 async def test_it_refuses_to_work_before_its_start_and_after_its_end(settings: Settings) -> None:
     proxy = MailProxy(settings=settings)
     with pytest.raises(RuntimeError, match="start"):

@@ -5,9 +5,20 @@ from collections import Counter
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from tests.process.conftest import add_tenant
 from tests.process.peers import SmtpServer, TenantEndpoint, letters
 from tests.process.service import Service, until
 
+COUNTED = ("sent", "errors", "deferred", "rate_limited", "unknown_outcomes", "smtp_reconnects")
+TIMED = ("queue_wait", "handover", "callback", "http_request")
+STANDING = (
+    "pending_messages",
+    "queue_oldest_age_seconds",
+    "smtp_connections",
+    "reports_pending",
+    "callback_lag_seconds",
+    "processes",
+)
 Series = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
 
@@ -71,3 +82,22 @@ def test_connections_that_are_open_and_those_opened_in_place_of_broken_ones_are_
     service.post(letters(tenant, "main", range(1, 2)))
     until(lambda: connections() == (1.0, 1.0), so=lambda: str(connections()))
     assert smtp.times(tenant).total() == 2
+
+
+def test_every_metric_of_the_service_has_a_sample(
+    service: Service, smtp: SmtpServer, endpoint: TenantEndpoint
+) -> None:
+    tenant = add_tenant(service, smtp, endpoint, limit_per_hour=5)
+    service.post(letters(tenant, "main", range(1)))
+    until(lambda: endpoint.ids(tenant, "sent"), so=service.last_words)
+    service.call("POST", "/commands/suspend", tenant_id=tenant)
+    service.post(letters(tenant, "main", range(1, 2), priority="high"))
+    found = scraped(service)
+    labels = {"tenant_id": tenant, "account_id": "main"}
+    assert found["gmp_limit_left", frozenset(labels.items())] == 4
+    assert found["gmp_queue_depth", frozenset({**labels, "priority": "high"}.items())] == 1
+    assert found["gmp_account_state", frozenset(labels.items())] == 0
+    names = {name for name, _ in found}
+    assert names >= {f"gmp_{name}_total" for name in COUNTED}
+    assert names >= {f"gmp_{name}_seconds_count" for name in TIMED}
+    assert names >= {f"gmp_{name}" for name in STANDING}
