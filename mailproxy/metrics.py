@@ -59,6 +59,7 @@ class AccountMetrics:
     rate_limited: Counter
     unknown: Counter
     reconnects: Counter
+    troubles: Counter
     connections: Gauge
 
 
@@ -87,6 +88,9 @@ class _Declared:
         self.unknown = self._counter("unknown_outcomes", "Hand-overs whose final reply was never read.")
         self.reconnects = self._counter(
             "smtp_reconnects", "SMTP connections opened in place of one that broke."
+        )
+        self.troubles = self._counter(
+            "account_troubles", "Times an account came into another trouble: refused login, no server, TLS."
         )
         self.connections = Gauge(
             "gmp_smtp_connections",
@@ -130,6 +134,7 @@ class _Declared:
                 rate_limited=self.rate_limited.labels(*labels),
                 unknown=self.unknown.labels(*labels),
                 reconnects=self.reconnects.labels(*labels),
+                troubles=self.troubles.labels(*labels),
                 connections=self.connections.labels(*labels),
             )
         return known

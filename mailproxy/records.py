@@ -163,6 +163,14 @@ class Settled:
 
 
 @dataclass(frozen=True, slots=True)
+class Rest:
+    """How often an account failed in a row; `is_new` when its condition or its trouble was another before."""
+
+    fails: int
+    is_new: bool
+
+
+@dataclass(frozen=True, slots=True)
 class InDoubt:
     """A message whose process ended between intent and outcome, adopted by the new owner of its account."""
 

@@ -9,7 +9,7 @@ from typing import Any
 from mailproxy.audit import Entry
 from mailproxy.figures import Overview, SyncStanding, Totals
 from mailproxy.instance import BounceSettings, Stored, name
-from mailproxy.model import EventDetail, Instant, Seconds, State, public_pk
+from mailproxy.model import AccountCondition, EventDetail, Instant, Seconds, State, public_pk
 from mailproxy.records import AccountView, EventView, MessageView, RecipientOutcome, Tenant, Window
 from mailproxy.reports import DeadLetter
 
@@ -94,12 +94,23 @@ def account(view: AccountView) -> dict[str, Any]:
             "state_reason": view.reason,
             "state_cause": view.cause,
             "state_since": seconds(view.since),
+            "state_remedy": _remedy(view),
             "next_try": seconds(view.next_try),
             "limits": {window.name: _window(window) for window in view.windows} or None,
             "created_at": seconds(view.created_at),
             "updated_at": seconds(view.updated_at),
         }
     )
+
+
+def _remedy(view: AccountView) -> str | None:
+    """How an account that rests is used again."""
+    reset = f"POST /account/{view.account.id}/reset"
+    if view.condition is AccountCondition.BREAKER_OPEN:
+        return f"Correct it with PATCH /account/{view.account.id}, or try it as it is with {reset}"
+    if view.condition is AccountCondition.BACKING_OFF:
+        return f"It is tried again at next_try, and at once after {reset}"
+    return None
 
 
 def _window(window: Window) -> dict[str, Any]:

@@ -39,6 +39,7 @@ from mailproxy.records import (
     NewMessage,
     Recovered,
     Release,
+    Rest,
     Settled,
     Suspensions,
     Taken,
@@ -111,11 +112,11 @@ class Queue(Protocol):
 
     async def back_off(
         self, account: AccountPk, *, condition: AccountCondition, reason: str, cause: str, delay: Seconds
-    ) -> int:
-        """Rest the account for `delay` seconds (for ever with an open breaker); its failures in a row."""
+    ) -> Rest:
+        """Rest the account for `delay` seconds (for ever with an open breaker)."""
 
-    async def account_works(self, account: AccountPk) -> None:
-        """A login or delivery succeeded: forget failures."""
+    async def account_works(self, account: AccountPk) -> bool:
+        """A login or delivery succeeded: forget failures; whether there were any."""
 
 
 class Reports(Protocol):

@@ -27,6 +27,7 @@ from mailproxy.records import (
     NewMessage,
     Recovered,
     Release,
+    Rest,
     Settled,
     Taken,
 )
@@ -143,16 +144,19 @@ class SqlQueue:
 
     async def back_off(
         self, account: AccountPk, *, condition: AccountCondition, reason: str, cause: str, delay: Seconds
-    ) -> int:
-        found = await self.engine.write(
-            lambda: one(
-                "back_off", account=account, condition=str(condition), reason=reason, cause=cause, delay=delay
-            )
-        )
-        return int(found[0][0]) if found else 0
+    ) -> Rest:
+        values = {"account": account, "reason": reason, "cause": cause, "delay": delay}
+        return await self.engine.write(lambda: _back_off(values, str(condition)))
 
-    async def account_works(self, account: AccountPk) -> None:
-        await self.engine.write(lambda: one("account_works", account=account))
+    async def account_works(self, account: AccountPk) -> bool:
+        return bool(await self.engine.write(lambda: one("account_works", account=account)))
+
+
+def _back_off(values: Mapping[str, object], condition: str) -> Work[Rest]:
+    (before,) = yield (Step("account_condition", {"account": values["account"]}),)
+    (found,) = yield (Step("back_off", {**values, "condition": condition}),)
+    is_new = before != [(condition, values["reason"])]
+    return Rest(found[0][0], is_new) if found else Rest(0, is_new=False)
 
 
 def enqueues(engine: Engine, fallback: bool) -> Enqueues:

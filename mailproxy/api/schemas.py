@@ -219,6 +219,7 @@ class AccountInfo(TypedDict):
     state_reason: NotRequired[str]
     state_cause: NotRequired[str]
     state_since: NotRequired[Moment]
+    state_remedy: NotRequired[str]
     next_try: NotRequired[Moment]
     limits: NotRequired[Windows]
     created_at: Moment

@@ -11,7 +11,7 @@ from mailproxy.cli.account_options import account_options, given_of
 from mailproxy.cli.names import ACCOUNT
 from mailproxy.cli.place import Place, pass_place, required
 from mailproxy.client import Account, AsyncMailProxyClient, NotFound
-from mailproxy.model import Instant
+from mailproxy.model import AccountCondition, Instant
 
 
 @click.group()
@@ -47,7 +47,7 @@ def list_accounts(place: Place, as_json: bool) -> None:
 @pass_place
 def show_account(place: Place, account_id: str, as_json: bool) -> None:
     """Show an account with its condition and limits; never its password."""
-    _show(place.do(lambda client: _existing(client, place, account_id)), as_json=as_json)
+    _show(place, place.do(lambda client: _existing(client, place, account_id)), as_json=as_json)
 
 
 def _free(ctx: click.Context, _: click.Parameter, account_id: str) -> str:
@@ -77,7 +77,7 @@ def add(place: Place, /, account_id: str, as_json: bool, defaults: bool, **optio
 
     account = place.do(work)
     if as_json:
-        return _show(account, as_json=True)
+        return _show(place, account, as_json=True)
     click.echo(f"Added account {account_id}: {_server(account)}, TLS {_tls(account)}.")
     if not account.user:
         click.echo("It does not log in: there is no user.")
@@ -103,7 +103,7 @@ def update(place: Place, /, account_id: str, as_json: bool, **options: Any) -> N
         await client.accounts.reset(account_id)
         return await client.accounts.get(account_id)
 
-    _show(place.do(work), as_json=as_json)
+    _show(place, place.do(work), as_json=as_json)
 
 
 @accounts.command("reset")
@@ -160,15 +160,15 @@ async def _existing(client: AsyncMailProxyClient, place: Place, account_id: str)
         ) from error
 
 
-def _show(account: Account, *, as_json: bool) -> None:
-    return show.document(show.told(account.raw)) if as_json else show.details(_details(account))
+def _show(place: Place, account: Account, *, as_json: bool) -> None:
+    return show.document(show.told(account.raw)) if as_json else show.details(_details(place, account))
 
 
 def _row(account: Account) -> tuple[object, ...]:
     return (account.id, _server(account), account.user, _tls(account), account.state)
 
 
-def _details(account: Account) -> dict[str, object]:
+def _details(place: Place, account: Account) -> dict[str, object]:
     return {
         "ID": account.id,
         "Server": _server(account),
@@ -183,9 +183,18 @@ def _details(account: Account) -> dict[str, object]:
         "Unknown outcome": account.on_unknown_outcome,
         "State": account.state,
         **condition(account, time.time()),
+        "What helps": _remedy(place, account),
         "Created": show.moment(account.created_at),
         "Changed": show.moment(account.updated_at),
     }
+
+
+def _remedy(place: Place, account: Account) -> str | None:
+    """The command that uses an account again."""
+    reset = f"{place.words} accounts reset {account.id}"
+    if account.state == AccountCondition.BREAKER_OPEN:
+        return f"{place.words} accounts update {account.id} … to correct it, or as it is: {reset}"
+    return f"it is tried again by itself, or now: {reset}" if account.state != AccountCondition.OK else None
 
 
 def condition(account: Account, now: Instant) -> dict[str, object]:

@@ -208,6 +208,7 @@ class Account:
     state_reason: str | None = None
     state_cause: str | None = None
     state_since: float | None = None
+    state_remedy: str | None = None
     next_try: float | None = None
     limits: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     created_at: float | None = None

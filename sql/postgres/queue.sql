@@ -371,6 +371,9 @@ o AS (
     WHERE %(fallback)s OR t.client_base_url IS NOT NULL)
 SELECT id FROM m;
 
+-- name: account_condition
+SELECT condition, reason FROM account_state WHERE account_pk = %(account)s FOR UPDATE;
+
 -- name: back_off
 UPDATE account_state SET condition = %(condition)s, reason = %(reason)s, cause = %(cause)s, fails = fails + 1,
        since = CASE WHEN condition = 'ok' OR since IS NULL THEN now() ELSE since END,
@@ -379,4 +382,4 @@ WHERE account_pk = %(account)s RETURNING fails;
 
 -- name: account_works
 UPDATE account_state SET condition = 'ok', reason = NULL, cause = NULL, since = NULL, fails = 0, not_before = NULL
-WHERE account_pk = %(account)s AND condition <> 'ok';
+WHERE account_pk = %(account)s AND condition <> 'ok' RETURNING account_pk;

@@ -280,6 +280,9 @@ DELETE FROM q WHERE id = :id AND phase < 2 AND EXISTS (
     SELECT 1 FROM message m WHERE m.id = :id AND m.revision = :revision AND m.status = 1);
 SELECT id FROM message WHERE id IN (SELECT value FROM json_each(:ids)) AND status = 1 AND done_at = :now;
 
+-- name: account_condition
+SELECT condition, reason FROM account_state WHERE account_pk = :account;
+
 -- name: back_off
 UPDATE account_state SET since = CASE WHEN condition = 'ok' OR since IS NULL THEN :now ELSE since END,
        condition = :condition, reason = :reason, cause = :cause, fails = fails + 1, not_before = :now + :delay
@@ -287,4 +290,4 @@ WHERE account_pk = :account RETURNING fails;
 
 -- name: account_works
 UPDATE account_state SET condition = 'ok', reason = NULL, cause = NULL, since = NULL, fails = 0, not_before = NULL
-WHERE account_pk = :account AND condition <> 'ok';
+WHERE account_pk = :account AND condition <> 'ok' RETURNING account_pk;

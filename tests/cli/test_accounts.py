@@ -2,6 +2,10 @@ from pathlib import Path
 
 import pytest
 
+from mailproxy.cli.home import Instance
+from mailproxy.cli.place import on_store
+from mailproxy.model import AccountCondition
+from mailproxy.store import Store
 from tests.cli.conftest import CommandLine
 from tests.support.tls import Authority
 
@@ -143,6 +147,24 @@ def test_a_wrong_update_is_refused(options: list[str], code: int, acme: CommandL
 def test_an_account_that_is_not_there_cannot_be_reset(acme: CommandLine) -> None:
     assert acme("first", "acme", "accounts", "reset", "nobody").exit_code == 3
     assert acme.json("first", "acme", "accounts", "reset", "main") == {"ok": True}
+
+
+def test_an_account_that_rests_says_how_it_is_used_again(first: Instance, acme: CommandLine) -> None:
+    async def refuse(store: Store) -> None:
+        tenant = await store.directory.tenant("acme")
+        assert tenant is not None
+        pk = (await store.directory.account_ids(tenant.pk))["main"]
+        await store.queue.back_off(
+            pk, condition=AccountCondition.BREAKER_OPEN, reason="authentication", cause="535 no", delay=1e6
+        )
+
+    on_store(first.settings(), refuse)
+    shown = acme.ok(*SHOW, "main")
+    assert "breaker_open" in shown
+    assert "mail-proxy first acme accounts reset main" in " ".join(shown.split())
+    assert "POST /account/main/reset" in acme.json(*SHOW, "main")["state_remedy"]
+    acme.ok("first", "acme", "accounts", "reset", "main")
+    assert "What helps" not in acme.ok(*SHOW, "main")
 
 
 def test_a_ca_file_must_hold_certificates(acme: CommandLine, tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 import pytest
 
 from mailproxy.model import AccountCondition, AccountPk
-from mailproxy.records import Taken
+from mailproxy.records import Rest, Taken
 from tests.sql.conftest import ELSEWHERE, NODE, NOW, TTL, Sql, World, back, sent
 
 
@@ -168,10 +168,10 @@ async def test_suspended_and_held_messages_make_no_account_due(world: World) -> 
 async def test_a_resting_account_is_not_due_and_its_claims_wait(world: World) -> None:
     await world.post("m")
     sender = await world.sender()
-    fails = await world.store.queue.back_off(
+    rest = await world.store.queue.back_off(
         world.account, condition=AccountCondition.BACKING_OFF, reason="dns", cause="no such host", delay=600.0
     )
-    assert fails == 1
+    assert rest == Rest(1, is_new=True)
     found = await world.store.queue.due_accounts(NODE, 1)
     assert found.accounts == ()
     assert found.next_due_in is not None
@@ -185,23 +185,27 @@ async def test_a_resting_account_is_not_due_and_its_claims_wait(world: World) ->
 async def test_failures_count_up_until_the_account_works(world: World) -> None:
     queue, directory = world.store.queue, world.store.directory
 
-    async def fail() -> int:
+    async def fail(reason: str = "tls") -> Rest:
         return await queue.back_off(
-            world.account, condition=AccountCondition.BACKING_OFF, reason="tls", cause="bad", delay=600.0
+            world.account, condition=AccountCondition.BACKING_OFF, reason=reason, cause="bad", delay=600.0
         )
 
-    assert [await fail() for _ in range(3)] == [1, 2, 3]
+    first, *again = [await fail() for _ in range(3)]
+    assert first == Rest(1, is_new=True)
+    assert again == [Rest(2, is_new=False), Rest(3, is_new=False)]
     view = await directory.account(world.tenant, "main")
     assert view is not None
     assert (view.condition, view.reason, view.cause) == (AccountCondition.BACKING_OFF, "tls", "bad")
     assert view.since is not None
     assert view.next_try is not None
     assert view.next_try > view.since
-    await queue.account_works(world.account)
+    assert await fail("dns") == Rest(4, is_new=True)
+    assert await queue.account_works(world.account)
+    assert not await queue.account_works(world.account)
     view = await directory.account(world.tenant, "main")
     assert view is not None
     assert (view.condition, view.reason, view.since, view.next_try) == (AccountCondition.OK, None, None, None)
-    assert await fail() == 1
+    assert await fail() == Rest(1, is_new=True)
 
 
 async def test_an_open_breaker_waits_for_an_operator(world: World) -> None:

@@ -177,6 +177,7 @@ def test_every_metric_of_the_contract_is_shown_with_its_help(tmp_path: Path) -> 
     text = output(FROM_THE_DATABASE, tmp_path)
     assert {line.split()[2] for line in text.splitlines() if line.startswith("# HELP")} == {
         "gmp_account_state",
+        "gmp_account_troubles_total",
         "gmp_callback_lag_seconds",
         "gmp_callback_seconds",
         "gmp_deferred_total",

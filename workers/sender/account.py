@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from math import inf
 from pathlib import Path
+from typing import TypeVar
 
 from mailproxy import log, metrics
 from mailproxy.errors import StorageUnavailable
@@ -34,6 +35,8 @@ ABOVE_LIMIT = "rate_limit_exceeded"
 BREAKER_REST: Seconds = 365 * 86400.0
 
 _log = log.get(__name__)
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,7 +292,8 @@ class AccountSender:
             await self._back_off(outcome)
         elif isinstance(outcome, Sent) and self._was_in_trouble:
             self._was_in_trouble, self._fails = False, 0
-            await self._tell_database(self._sending.store.queue.account_works(self._account.pk))
+            if await self._tell_database(self._sending.store.queue.account_works(self._account.pk)):
+                _log.info("account_works", tenant=self._account.tenant_id, account=self._account.id)
 
     async def _back_off(self, trouble: AccountTrouble) -> None:
         """Once for all connections that met it; what is claimed goes back untouched (RELIABILITY H9)."""
@@ -301,16 +305,7 @@ class AccountSender:
         self._fails += 1
         chance = random.random()  # noqa: S311 - spreads retries
         rest = trouble.retry_after or backoff(self._fails, chance)
-        _log.warning(
-            "account_rests",
-            tenant=self._account.tenant_id,
-            account=self._account.id,
-            condition=str(condition),
-            trouble=str(trouble.trouble),
-            cause=trouble.cause,
-            seconds=None if trouble.definite else round(rest, 1),
-        )
-        await self._tell_database(
+        told = await self._tell_database(
             self._sending.store.queue.back_off(
                 self._account.pk,
                 condition=condition,
@@ -320,13 +315,15 @@ class AccountSender:
             )
         )
         self._in_trouble = False
+        activity.rests(self._account, self.metrics, trouble, None if trouble.definite else rest, told)
 
-    async def _tell_database(self, statement: Awaitable[object]) -> None:
+    async def _tell_database(self, statement: Awaitable[T]) -> T | None:
         """The account's condition is advice: when it cannot be stored, the next attempt finds out again."""
         try:
-            await statement
+            return await statement
         except StorageUnavailable as e:
             _log.warning("condition_not_stored", account=self._account.id, error=e.detail)
+            return None
 
     # -- around
 

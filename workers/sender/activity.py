@@ -4,12 +4,14 @@ import time
 from typing import assert_never
 
 from mailproxy import log, metrics
-from mailproxy.model import Account, Seconds
+from mailproxy.model import Account, AccountCondition, Seconds
 from mailproxy.outcome import AccountTrouble, Deferred, Outcome, Refused, Sent, Unknown, Withheld
-from mailproxy.records import Claimed, Finish, Release
+from mailproxy.records import Claimed, Finish, Release, Rest
 from mailproxy.retry import describe
 
 HALF_LIFE: Seconds = 2.0
+
+_log = log.get(__name__)
 
 
 class Rate:
@@ -71,6 +73,30 @@ def settled(
         case _:
             assert_never(outcome)
     metrics.handover(name).observe(seconds)
+
+
+def rests(
+    account: Account,
+    counts: metrics.AccountMetrics,
+    trouble: AccountTrouble,
+    seconds: Seconds | None,
+    told: Rest | None,
+) -> None:
+    """An alert for every change of the account's trouble; what goes on being so is only noted."""
+    is_new = told is not None and told.is_new
+    about = {
+        "tenant": account.tenant_id,
+        "account": account.id,
+        "condition": str(AccountCondition.BREAKER_OPEN if trouble.definite else AccountCondition.BACKING_OFF),
+        "trouble": str(trouble.trouble),
+        "cause": trouble.cause,
+        "seconds": None if seconds is None else round(seconds, 1),
+    }
+    if not is_new:
+        _log.info("account_rests", **about)
+        return
+    counts.troubles.inc()
+    (_log.error if trouble.definite else _log.warning)("account_trouble", **about)
 
 
 def _of(account: Account, message: Claimed) -> log.Of:

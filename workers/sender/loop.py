@@ -217,13 +217,15 @@ class Sender:
         try:
             return await self._store.directory.sending_account(pk)
         except VaultError as e:
-            await self._store.queue.back_off(
+            rest = await self._store.queue.back_off(
                 pk,
                 condition=AccountCondition.BREAKER_OPEN,
                 reason="credentials",
                 cause=e.detail,
                 delay=BREAKER_REST,
             )
+            if rest.is_new:
+                _log.error("account_trouble", account_pk=pk, condition="breaker_open", cause=e.detail)
             await self._store.queue.release_leases(self._sending.epoch, account)
             return None
 

@@ -213,6 +213,7 @@ WORDS: Mapping[str, str] = {
     "state": "Whether the account is used.",
     "state_cause": "The trouble the account has, for people.",
     "state_reason": "The kind of trouble the account has, as a word.",
+    "state_remedy": "How it is used again.",
     "state_since": "Since when, in Unix seconds.",
     "status": "Where the message is.",
     "storage_path": "The content (`base64:…`), or where it is fetched.",
