@@ -1,8 +1,9 @@
 """Stores opened as a test needs them: with queries of its own, little patience, or a fault proxy between."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+import uuid
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 import psycopg
@@ -19,7 +20,7 @@ from sql.queries import Query
 from sql.sqlite.engine import Opening, SqliteEngine, connect
 from sql.sqlite.wakeups import SqliteWakeups
 from sql.store import SqlStore
-from tests.sql.conftest import World
+from tests.sql.conftest import World, run_sql
 from tests.support.faultproxy import FaultProxy
 
 VAULT = Vault([b"k" * 32])
@@ -64,14 +65,33 @@ def through(proxy: FaultProxy, settings: Settings) -> str:
     return psycopg.conninfo.make_conninfo("", **info | {"host": proxy.host, "port": proxy.port})
 
 
+def proxy_to(url: str) -> FaultProxy:
+    with psycopg.connect(url) as connection:
+        host, port = connection.info.host, connection.info.port
+    return FaultProxy(f"{host}/.s.PGSQL.{port}") if host.startswith("/") else FaultProxy(host, port)
+
+
 @asynccontextmanager
 async def proxied(settings: Settings) -> AsyncIterator[FaultProxy]:
-    with psycopg.connect(settings.database.url) as connection:
-        host, port = connection.info.host, connection.info.port
-    at_socket = host.startswith("/")
-    proxy = FaultProxy(f"{host}/.s.PGSQL.{port}") if at_socket else FaultProxy(host, port)
-    async with proxy:
+    async with proxy_to(settings.database.url) as proxy:
         yield proxy
+
+
+@contextmanager
+def a_role(settings: Settings, connections: int) -> Iterator[str]:
+    """The URL for a role that may have so many connections, and may do what a service does."""
+    role = f"few_{uuid.uuid4().hex[:12]}"
+    for statement in (
+        f"CREATE ROLE {role} LOGIN CONNECTION LIMIT {connections}",
+        f"GRANT ALL ON ALL TABLES IN SCHEMA public TO {role}",
+        f"GRANT ALL ON ALL SEQUENCES IN SCHEMA public TO {role}",
+    ):
+        run_sql(settings.database, statement)
+    try:
+        yield psycopg.conninfo.make_conninfo(settings.database.url, user=role)
+    finally:
+        run_sql(settings.database, f"DROP OWNED BY {role}")
+        run_sql(settings.database, f"DROP ROLE {role}")
 
 
 async def works_again(check: Callable[[], object], within: float = 10.0) -> None:

@@ -1,7 +1,6 @@
 """What trouble with PostgreSQL becomes (RELIABILITY A4, F10-F17)."""
 
 import asyncio
-import os
 
 import psycopg
 import pytest
@@ -11,7 +10,7 @@ from mailproxy.errors import CommitUnknown, StorageUnavailable
 from sql.engine import Work, one
 from sql.queries import Step
 from tests.sql.conftest import run_sql
-from tests.sql.stores import a_world, on_postgres, proxied, through, works_again
+from tests.sql.stores import a_role, a_world, on_postgres, proxied, through, works_again
 
 pytestmark = pytest.mark.parametrize("dialect", ["postgres"], indirect=True)
 
@@ -111,24 +110,13 @@ async def test_a_read_only_server_is_unavailable_until_it_is_not(settings: Setti
 
 
 async def test_too_few_connections_make_calls_wait_not_fail(settings: Settings) -> None:
-    role = f"few_{os.getpid()}"
-    for statement in (
-        f"CREATE ROLE {role} LOGIN CONNECTION LIMIT 2",
-        f"GRANT ALL ON ALL TABLES IN SCHEMA public TO {role}",
-        f"GRANT ALL ON ALL SEQUENCES IN SCHEMA public TO {role}",
-    ):
-        run_sql(settings.database, statement)
-    url = psycopg.conninfo.make_conninfo(settings.database.url, user=role)
-    try:
+    with a_role(settings, 2) as url:
         async with on_postgres(url, connections=8) as store:
             await asyncio.gather(*(store.fleet.check() for _ in range(100)))
             with pytest.raises(StorageUnavailable):
                 async with on_postgres(url):
                     pass
             await store.fleet.check()
-    finally:
-        run_sql(settings.database, f"DROP OWNED BY {role}")
-        run_sql(settings.database, f"DROP ROLE {role}")
 
 
 async def test_two_units_that_lock_each_other_out_both_go_through(settings: Settings) -> None:

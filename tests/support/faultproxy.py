@@ -10,12 +10,15 @@ Faults take effect at once on connections that are open and on those to come.
 import asyncio
 import socket
 import struct
-from collections.abc import Callable
-from contextlib import suppress
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import Self
+from typing import Self, TypeVar
 
 CHUNK = 65536
+
+T = TypeVar("T")
 
 
 @dataclass
@@ -55,6 +58,9 @@ class FaultProxy:
         self.to_client = Direction()
         self.refusing = False
         self.connections = 0
+        self.refused = 0
+        self._flows = asyncio.Event()
+        self._flows.set()
         self._pairs: dict[asyncio.Task[None], tuple[asyncio.StreamWriter, asyncio.StreamWriter]] = {}
 
     async def __aenter__(self) -> Self:
@@ -81,13 +87,19 @@ class FaultProxy:
         self.refusing = True
         self.reset_all()
 
+    def freeze(self) -> None:
+        """Be as a server that is stopped: connections can be made, nothing is lost, and nothing is answered."""
+        self._flows.clear()
+
     def come_back(self) -> None:
         self.refusing = False
+        self._flows.set()
         self.to_server = Direction()
         self.to_client = Direction()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if self.refusing:
+            self.refused += 1
             _reset(writer)
             return
         self.connections += 1
@@ -120,6 +132,7 @@ class FaultProxy:
         direction: Callable[[], Direction],
     ) -> None:
         while data := await reader.read(direction().segment or CHUNK):
+            await self._flows.wait()
             way = direction()
             if way.delay:
                 await asyncio.sleep(way.delay)
@@ -135,6 +148,29 @@ class FaultProxy:
                 raise _Cut
         with suppress(OSError):
             writer.write_eof()
+
+
+@contextmanager
+def beside(proxy: FaultProxy) -> Iterator[Callable[[Callable[[], T]], T]]:
+    """Runs the proxy in a thread, for tests that have no loop; yields how to have it do something."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread.start()
+
+    def have(done: Callable[[], T]) -> T:
+        async def doing() -> T:
+            return done()
+
+        return asyncio.run_coroutine_threadsafe(doing(), loop).result(10.0)
+
+    asyncio.run_coroutine_threadsafe(proxy.__aenter__(), loop).result(10.0)
+    try:
+        yield have
+    finally:
+        asyncio.run_coroutine_threadsafe(proxy.__aexit__(), loop).result(10.0)
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
 
 
 class _Cut(Exception):
