@@ -1,11 +1,8 @@
 """What clients are told while the database is in trouble, and that they need only come back (RELIABILITY F10–F23)."""
 
 import asyncio
-import subprocess
-import sys
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
-from pathlib import Path
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import httpx
 import psycopg
@@ -15,20 +12,11 @@ from mailproxy.config import Settings
 from tests.api.conftest import Api, api_on, message
 from tests.api.test_submission import add
 from tests.sql.conftest import run_sql
-from tests.sql.stores import a_role, on_postgres, on_sqlite, proxied, through
+from tests.sql.stores import a_role, locked_by_another, on_postgres, on_sqlite, proxied, through
 from tests.support.faultproxy import FaultProxy
 
 postgres_only = pytest.mark.parametrize("dialect", ["postgres"], indirect=True)
 sqlite_only = pytest.mark.parametrize("dialect", ["sqlite"], indirect=True)
-
-HOLD_LOCK = """
-import sqlite3, sys
-connection = sqlite3.connect(sys.argv[1], isolation_level=None)
-connection.execute("BEGIN EXCLUSIVE")
-print(flush=True)
-sys.stdin.readline()
-connection.execute("ROLLBACK")
-"""
 
 
 def check_refused(answer: httpx.Response, *codes: str) -> None:
@@ -108,20 +96,6 @@ async def test_a_database_without_connections_to_spare_is_503_until_it_has_some(
             assert await listed(tenant) == ["m1"]
 
 
-@contextmanager
-def locked_by_another(path: Path) -> Iterator[None]:
-    """Another process holds SQLite's lock."""
-    pipe = subprocess.PIPE
-    with subprocess.Popen(
-        [sys.executable, "-c", HOLD_LOCK, str(path)], stdin=pipe, stdout=pipe, text=True
-    ) as process:
-        assert process.stdout is not None
-        process.stdout.readline()
-        yield
-        process.communicate("\n")
-    assert process.returncode == 0
-
-
 @sqlite_only
 async def test_a_database_locked_by_another_process_is_503_until_it_lets_go(settings: Settings) -> None:
     path = settings.database.path
@@ -129,7 +103,7 @@ async def test_a_database_locked_by_another_process_is_503_until_it_lets_go(sett
     async with on_sqlite(path) as store, api_on(settings, store) as api:
         tenant = await api.as_tenant()
         await add_until_taken(tenant, "m1")
-        with locked_by_another(path):
+        with locked_by_another(path, 60.0):
             check_refused(await add(tenant, message("m2")), "storage_locked")
             check_refused(await tenant.post("/commands/suspend"), "storage_locked")
             assert await listed(tenant) == ["m1"]

@@ -1,6 +1,8 @@
 """Stores opened as a test needs them: with queries of its own, little patience, or a fault proxy between."""
 
 import asyncio
+import subprocess
+import sys
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -92,6 +94,30 @@ def a_role(settings: Settings, connections: int) -> Iterator[str]:
     finally:
         run_sql(settings.database, f"DROP OWNED BY {role}")
         run_sql(settings.database, f"DROP ROLE {role}")
+
+
+HOLD_LOCK = """
+import select, sqlite3, sys
+connection = sqlite3.connect(sys.argv[1], isolation_level=None, timeout=30)
+connection.execute("BEGIN EXCLUSIVE")
+print(flush=True)
+select.select([sys.stdin], [], [], float(sys.argv[2]))
+connection.execute("ROLLBACK")
+"""
+
+
+@contextmanager
+def locked_by_another(path: Path, seconds: float) -> Iterator[Callable[[], bool]]:
+    """Another process holds SQLite's lock, at most for so long; yields whether it still does."""
+    command = [sys.executable, "-c", HOLD_LOCK, str(path), str(seconds)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        try:
+            yield lambda: process.poll() is None
+        finally:
+            process.communicate()
+    assert process.returncode == 0
 
 
 async def works_again(check: Callable[[], object], within: float = 10.0) -> None:
