@@ -11,7 +11,7 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import aclosing, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -62,26 +62,29 @@ def file_of(instance: Instance, settings: Settings, keys: Sequence[bytes]) -> Pa
     return Path(named) if kept == tuple(keys) else None
 
 
-async def rotate(ring: Ring, fresh: bytes) -> Rotated:
-    """Raises Failure when servers run that cannot be told of a new key."""
+async def rotate(ring: Ring, fresh: bytes, at: Callable[[str], None] = lambda step: None) -> Rotated:
+    """Raises Failure when servers run that cannot be told of a new key; `at` is told each step that is done."""
     with ring.instance.starting() if ring.instance and ring.file else nullcontext():
         await _refuse_strangers(ring)
         if ring.file is not None and await _is_unfinished(ring):
             await _tell(ring)
         elif ring.file is not None:
-            ring = await _put_first(ring, ring.file, fresh)
+            ring = await _put_first(ring, ring.file, fresh, at)
         resealed = await _seal_anew(ring)
+        at("sealed")
         dropped = [key_id(key) for key in ring.keys[1:]] if ring.file else []
         if ring.file is not None:
             keyfile.write_key_file(ring.file, ring.keys[:1])
+            at("dropped")
         return Rotated(key_id(ring.keys[0]), resealed, dropped)
 
 
-async def _put_first(ring: Ring, file: Path, fresh: bytes) -> Ring:
+async def _put_first(ring: Ring, file: Path, fresh: bytes, at: Callable[[str], None]) -> Ring:
     """First every process learns to open what the new key seals, then they seal with it."""
     old = ring.keys[0]
-    for keys in ((old, fresh), (fresh, old)):
+    for step, keys in (("added", (old, fresh)), ("put first", (fresh, old))):
         keyfile.write_key_file(file, keys)
+        at(step)
         ring = replace(ring, keys=keys)
         await _tell(ring)
     return ring

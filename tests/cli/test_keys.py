@@ -3,15 +3,16 @@
 import asyncio
 import base64
 import stat
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from mailproxy import keyfile
+from mailproxy.cli import rotation
 from mailproxy.cli.home import Instance
+from mailproxy.cli.rotation import Ring
 from mailproxy.config import decode_keys
-from mailproxy.vault import Vault, key_id
+from mailproxy.vault import key_id
 from sql.open import open_store
 from tests.cli.conftest import HELLO, CommandLine, until
 from tests.support.smtp import sink_process
@@ -41,14 +42,6 @@ async def _password(instance: Instance) -> str | None:
         await store.aclose()
 
 
-async def _reseal(instance: Instance, keys: Sequence[bytes]) -> None:
-    store = await open_store(instance.settings(), role="test", vault=Vault(keys))
-    try:
-        await store.upkeep.reseal()
-    finally:
-        await store.aclose()
-
-
 @pytest.fixture
 def sealed(acme: CommandLine) -> CommandLine:
     acme.ok(
@@ -70,32 +63,40 @@ def test_a_rotation_replaces_the_key_and_loses_no_secret(first: Instance, sealed
     assert base64.b64encode(new).decode() not in told, "a key is never printed"
 
 
-@pytest.mark.parametrize("stage", ["added", "put first", "half sealed", "sealed"])
-def test_an_interrupted_rotation_goes_on(stage: str, first: Instance, sealed: CommandLine) -> None:
+class Killed(BaseException):
+    """Ends a rotation as a kill would: nothing catches it, and what is on disk stays."""
+
+
+@pytest.mark.parametrize("step", ["added", "put first", "sealed", "dropped"])
+def test_an_interrupted_rotation_loses_nothing_and_can_be_typed_again(
+    step: str, first: Instance, sealed: CommandLine
+) -> None:
+    def at(done: str) -> None:
+        if done == step:
+            raise Killed
+
     (old,) = _keys(first)
-    ring = (old, LATER) if stage == "added" else (LATER, old)
-    keyfile.write_key_file(_file(first), ring)
-    if stage == "half sealed":
-        sealed.ok(
-            "first",
-            "tenants",
-            "add",
-            "beta",
-            "--base-url",
-            "https://b.example",
-            "--auth-token-file",
-            "-",
-            input="t",
-        )
-    if stage == "sealed":
-        asyncio.run(_reseal(first, ring))
+    ring = Ring(first, first.settings(), (old,), _file(first))
+    with pytest.raises(Killed):
+        asyncio.run(rotation.rotate(ring, LATER, at))
     assert asyncio.run(_password(first)) == "hush-hush"
     done = sealed.json("keys", "rotate", "-i", "first")
     (new,) = _keys(first)
     assert done["key"] == key_id(new)
-    assert (new == LATER) == (stage in ("put first", "half sealed"))
+    assert new != old
     assert asyncio.run(_password(first)) == "hush-hush"
     assert [one["role"] for one in sealed.json("keys", "list", "-i", "first")] == ["seals"]
+
+
+def test_a_rotation_that_sealed_only_a_part_is_finished(first: Instance, sealed: CommandLine) -> None:
+    (old,) = _keys(first)
+    keyfile.write_key_file(_file(first), (LATER, old))
+    url = ["--base-url", "https://b.example", "--auth-token-file", "-"]
+    sealed.ok("first", "tenants", "add", "beta", *url, input="t")
+    assert [one["secrets"] for one in sealed.json("keys", "list", "-i", "first")] == [1, 2]
+    assert sealed.json("keys", "rotate", "-i", "first")["resealed"] == 2
+    assert _keys(first) == (LATER,)
+    assert asyncio.run(_password(first)) == "hush-hush"
 
 
 def test_a_ring_of_the_environment_is_sealed_with_but_not_changed(
