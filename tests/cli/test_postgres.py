@@ -69,7 +69,7 @@ def test_the_tools_for_operators_work_on_postgresql(
     found = mail_proxy.json("first", "acme", "messages", "explain", "m1")["findings"]
     assert [one["code"] for one in found if one["blocks"]] == ["no_workers"]
     assert mail_proxy.json("doctor", "first", "--offline")["ok"] is True
-    assert mail_proxy.json("keys", "rotate", "-i", "first")["resealed"] == 2
+    assert mail_proxy.json("keys", "rotate", "-i", "first")["resealed"] >= 2
     (new,) = ensure_key_file(instance.key_file)
     assert new != old
     assert mail_proxy.json("first", "acme", "accounts", "list")[0]["password_set"] is True
