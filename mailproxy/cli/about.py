@@ -118,7 +118,7 @@ def token(instance: Instance, regenerate: bool, as_json: bool) -> None:
 @pass_server
 def run_now(server: Server, as_json: bool) -> None:
     """Send what is due and report to every tenant at once."""
-    _require_running(server)
+    server.require_running()
     server.do(lambda client: client.run_now())
     _say_woken("every tenant", as_json=as_json)
 
@@ -129,16 +129,9 @@ def run_now(server: Server, as_json: bool) -> None:
 def run_now_for_tenant(place: Place, as_json: bool) -> None:
     """Send what is due and report to this tenant at once."""
     place.server.do(lambda client: shown_tenant(client, place.server, place.tenant))
-    _require_running(place.server)
+    place.server.require_running()
     place.do(lambda client: client.run_now())
     _say_woken(place.tenant, as_json=as_json)
-
-
-def _require_running(server: Server) -> None:
-    if not server.is_running:
-        raise Failure(
-            f"{server.name} is not running.", remedy=f"Start it with: mail-proxy start {server.name} -b"
-        )
 
 
 def _say_woken(whom: str, *, as_json: bool) -> None:

@@ -15,6 +15,7 @@ from mailproxy.cli import (
     bounces,
     completion,
     configuration,
+    connect,
     context,
     database,
     dead_letters,
@@ -162,7 +163,7 @@ for _command in (
 ):
     cli.add_command(_command)
 tenants.tenants.add_command(signing.webhook_secret)
-for _command in (*about.COMMANDS, configuration.config, tenants.tenants):
+for _command in (*about.COMMANDS, connect.connect, configuration.config, tenants.tenants):
     instance_group.add_command(_command)
 for _command in (
     tenants.info,

@@ -16,7 +16,15 @@ from mailproxy.api.app import build
 from mailproxy.cli import process
 from mailproxy.cli.exits import Exit, Failure
 from mailproxy.cli.home import Instance
-from mailproxy.client import ApiError, AsyncMailProxyClient, ClientError, Patience, Unreachable, drivers
+from mailproxy.client import (
+    ApiError,
+    AsyncMailProxyClient,
+    ClientError,
+    MailProxyClient,
+    Patience,
+    Unreachable,
+    drivers,
+)
 from mailproxy.config import Settings
 from mailproxy.errors import ConfigurationError
 from mailproxy.store import Store
@@ -54,6 +62,19 @@ class Server:
 
     @property
     def is_running(self) -> bool:
+        raise NotImplementedError
+
+    def require_running(self) -> None:
+        if not self.is_running:
+            raise self.not_running()
+
+    def not_running(self) -> Failure:
+        return Failure(
+            f"{self.name} is not running.", remedy=f"Start it with: mail-proxy start {self.name} -b"
+        )
+
+    def client(self, token: str | None) -> MailProxyClient:
+        """A client over HTTP, with the server's own token unless another is given."""
         raise NotImplementedError
 
     async def _connected(self, work: Work[T], tenant_id: str | None) -> T:
@@ -97,6 +118,14 @@ class Local(Server):
     def is_running(self) -> bool:
         return process.running(self.here) is not None
 
+    def client(self, token: str | None) -> MailProxyClient:
+        server = process.running(self.here)
+        if server is None:
+            raise self.not_running()
+        admin = self.here.settings().api_token
+        own = admin.get_secret_value() if admin else None
+        return MailProxyClient(server.url, token or own, patience=_ONCE)
+
     async def _connected(self, work: Work[T], tenant_id: str | None) -> T:
         log.hand_on()
         token = tokens.new_secret()
@@ -139,6 +168,9 @@ class Remote(Server):
     @property
     def is_running(self) -> bool:
         return True
+
+    def client(self, token: str | None) -> MailProxyClient:
+        return MailProxyClient(self.url, self.token or token, patience=_ONCE)
 
     async def _connected(self, work: Work[T], tenant_id: str | None) -> T:
         async with AsyncMailProxyClient(
