@@ -1,6 +1,7 @@
 """Mail as it was received, read within limits: any octets give parts, and nothing makes the reader raise."""
 
 import binascii
+import contextlib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -128,7 +129,8 @@ def every(fields: Fields, *names: str) -> Iterator[str]:
 def decoded(octets: bytes, charset: str | None) -> str:
     """Text in a character set, in UTF-8 or else Latin-1 when that is unknown or not named."""
     if charset and KNOWN_CHARSET.fullmatch(charset) and charset.lower() not in ("utf-8", "us-ascii"):
-        return octets.decode(charset, "replace").translate(_CONTROLS)
+        with contextlib.suppress(LookupError):
+            return octets.decode(charset, "replace").translate(_CONTROLS)
     try:
         return octets.decode("utf-8").translate(_CONTROLS)
     except UnicodeDecodeError as problem:

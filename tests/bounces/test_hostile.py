@@ -155,11 +155,37 @@ def test_a_report_before_a_great_original_is_read() -> None:
 @example(b"\n")
 @example(DAEMON + b"\nnot delivered to a@b@c.d@e, f@g@h\n")
 @example(b"From \n")
+@example(DAEMON + b"Content-Type: text/plain; charset=iso-8859-0\n\nnot delivered\n")
 @example(b"Content-Transfer-Encoding: base64\n\nA")
 @example(b"Content-Type: multipart/mixed; boundary=\n\n--\n--\n")
 def test_any_octets_give_a_report(octets: bytes) -> None:
     check(parse(octets))
     pec.parse(octets)
+
+
+@pytest.mark.parametrize(
+    "charset",
+    [
+        "iso-8859-12",
+        "windows-1259",
+        "utf-7",
+        "unicode-1-1-utf-7",
+        "hex",
+        "idna",
+        "none",
+        "utf-8*en",
+        "",
+        "koi8-r",
+    ],
+)
+def test_an_unknown_character_set_does_not_hide_what_is_said(charset: str) -> None:
+    head = b"From: MAILER-DAEMON@x\nSubject: =?%s?q?failure=20notice?=\n" % charset.encode()
+    text = (
+        b"Content-Type: text/plain; charset=%s\n\nnot delivered to:\n\nbob@example.org \xe9\n"
+        % charset.encode()
+    )
+    found = parse(head + text)
+    assert [each.address for each in found.recipients] == ["bob@example.org"]
 
 
 CHUNKS = st.sampled_from(sorted({line + b"\n" for seed in SEEDS for line in seed.split(b"\n")}))
