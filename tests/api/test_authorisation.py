@@ -88,6 +88,7 @@ def test_every_route_says_who_may_use_it() -> None:
     assert {route.path for route in ROUTES if route.access is Access.METRICS} == {"/metrics"}
 
 
+@pytest.mark.bad_input("B10")
 async def test_nobody_gets_in_without_a_valid_token(cast: Cast) -> None:
     for route in GUARDED:
         for client in (cast.nobody, cast.stranger, cast.revoked, cast.expired, cast.disabled):
@@ -149,6 +150,7 @@ async def test_the_admin_and_the_tenant_itself_may(cast: Cast) -> None:
 
 
 @pytest.mark.parametrize("dialect", ["sqlite"], indirect=True)
+@pytest.mark.bad_input("B32")
 async def test_odd_credentials_are_refused_and_never_upset_the_server(api: Api) -> None:
     key = await api.tenant()
     nobody = await api.client()

@@ -38,6 +38,7 @@ async def is_cut(reader: asyncio.StreamReader) -> bool:
         return await reader.read() == b""
 
 
+@pytest.mark.bad_input("B2")
 async def test_a_body_that_says_it_is_too_large_is_refused_unread(settings: Settings, store: Store) -> None:
     async with api_on(settings, store, bounds=Bounds(max_body=1000, linger=0.1)) as api:
         reader, writer = await api.connect()
@@ -46,6 +47,7 @@ async def test_a_body_that_says_it_is_too_large_is_refused_unread(settings: Sett
         assert (status, body["code"]) == (413, "body_too_large")
 
 
+@pytest.mark.bad_input("B2")
 async def test_a_body_in_chunks_is_counted_while_it_is_read(settings: Settings, store: Store) -> None:
     async with api_on(settings, store, bounds=Bounds(max_body=1000, linger=0.1)) as api:
         reader, writer = await api.connect()
@@ -163,6 +165,7 @@ async def test_a_header_without_end_is_refused(api: Api) -> None:
     assert (status, body["code"]) == (431, "header_too_large")
 
 
+@pytest.mark.bad_input("B34")
 async def test_what_is_not_http_is_400_in_the_common_shape(api: Api) -> None:
     for raw in (
         b"HELO example.com\r\n\r\n",

@@ -2,6 +2,8 @@
 
 import asyncio
 
+import pytest
+
 from mailproxy.config import Settings
 from mailproxy.store import Store
 from sql.open import open_store
@@ -48,6 +50,7 @@ async def test_a_batch_is_suspended_alone(api: Api) -> None:
     ] == []
 
 
+@pytest.mark.bad_input("B26")
 async def test_a_batch_code_cannot_smuggle_a_full_suspension(api: Api) -> None:
     tenant = await api.as_tenant()
     for code in ("*", "a,*", "a,b", "%", "x" * 65, ""):

@@ -90,6 +90,7 @@ async def test_a_sent_message_shows_when_and_its_events(api: Api) -> None:
     assert (event["event_type"], event["reported"]) == ("sent", False)
 
 
+@pytest.mark.bad_input("B35")
 async def test_a_waiting_message_can_be_cancelled_and_a_finished_one_not(api: Api) -> None:
     tenant = await api.as_tenant()
     await add(tenant, message("m1"))
@@ -102,6 +103,7 @@ async def test_a_waiting_message_can_be_cancelled_and_a_finished_one_not(api: Ap
     assert "sent" in refused.json()["detail"]
 
 
+@pytest.mark.bad_input("B35")
 async def test_a_message_in_doubt_is_resolved_and_no_other(api: Api) -> None:
     tenant = await api.as_tenant()
     await add(tenant, message("m1"))
@@ -119,6 +121,7 @@ async def test_a_message_in_doubt_is_resolved_and_no_other(api: Api) -> None:
     assert events[1]["event_data"] == {"reason": "resolved"}
 
 
+@pytest.mark.bad_input("B36")
 async def test_missing_and_foreign_messages_answer_alike(api: Api) -> None:
     other = await api.as_tenant("other")
     await add(other, message("theirs"))
@@ -147,6 +150,7 @@ async def test_ids_with_slashes_can_be_looked_up(api: Api) -> None:
     assert (await tenant.get("/messages/order%2F1%20%C3%A9%3F/events")).json()["ok"] is True
 
 
+@pytest.mark.bad_input("B36")
 async def test_deleting_says_what_was_removed_and_what_not(api: Api) -> None:
     other = await api.as_tenant("other")
     await add(other, message("theirs"))
@@ -256,6 +260,7 @@ async def test_an_unknown_tenant_has_no_messages(api: Api) -> None:
 
 
 @pytest.mark.parametrize("dialect", ["sqlite"], indirect=True)
+@pytest.mark.bad_input("B27")
 async def test_wrong_pages_and_filters_are_refused(api: Api) -> None:
     tenant = await api.as_tenant()
     for params, status in (

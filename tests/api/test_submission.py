@@ -65,6 +65,7 @@ async def test_messages_are_queued_in_one_call(api: Api) -> None:
     assert "warnings" not in said
 
 
+@pytest.mark.bad_input("B6")
 async def test_an_empty_call_queues_nothing(api: Api) -> None:
     tenant = await api.as_tenant()
     answer = await add(tenant)
@@ -129,6 +130,7 @@ async def test_a_rejection_never_touches_an_existing_message(api: Api) -> None:
     assert (shown["status"], shown["message"]["subject"]) == ("pending", "first")
 
 
+@pytest.mark.bad_input("B8")
 async def test_an_unsent_id_is_replaced_also_after_an_error(api: Api) -> None:
     tenant = await api.as_tenant()
     first = (await add(tenant, message("m1", subject="first"))).json()
@@ -141,6 +143,7 @@ async def test_an_unsent_id_is_replaced_also_after_an_error(api: Api) -> None:
     assert (await tenant.get("/messages/m2")).json()["status"] == "pending"
 
 
+@pytest.mark.bad_input("B8")
 async def test_a_sent_id_is_refused_and_alone_is_no_error(api: Api) -> None:
     tenant = await api.as_tenant()
     await add(tenant, message("m1"), message("m2"))
@@ -163,6 +166,7 @@ async def test_a_sent_id_is_refused_and_alone_is_no_error(api: Api) -> None:
     assert (await tenant.get("/messages/m1")).json()["status"] == "sent"
 
 
+@pytest.mark.bad_input("B6")
 async def test_of_an_id_given_twice_the_last_one_counts(api: Api) -> None:
     tenant = await api.as_tenant()
     answer = await add(tenant, message("m1", subject="first"), message("m2"), message("m1", subject="last"))
@@ -170,6 +174,7 @@ async def test_of_an_id_given_twice_the_last_one_counts(api: Api) -> None:
     assert (await tenant.get("/messages/m1")).json()["message"]["subject"] == "last"
 
 
+@pytest.mark.bad_input("B6")
 async def test_too_many_messages_are_refused_as_in_the_reference(api: Api) -> None:
     tenant = await api.as_tenant()
     answer = await add(tenant, *[message(f"m{n}") for n in range(1001)])

@@ -232,6 +232,7 @@ async def test_a_tenant_changes_its_own_settings_but_not_its_limits(api: Api) ->
         assert (await tenant.put("/tenant/acme", json=refused)).status_code == 403
 
 
+@pytest.mark.bad_input("B5")
 async def test_unknown_fields_are_ignored_with_a_warning(api: Api) -> None:
     made = await api.admin.post("/tenant", json={"id": "acme", "nmae": "Acme"})
     assert made.status_code == 200

@@ -65,6 +65,7 @@ def test_a_password_comes_from_a_file(acme: CommandLine, tmp_path: Path) -> None
     assert acme.json(*SHOW, "second")["password_set"] is True
 
 
+@pytest.mark.bad_input("B40")
 def test_a_password_on_the_command_line_is_warned_about(acme: CommandLine) -> None:
     result = acme(*ADD, "second", "-h", "localhost", "-u", "ann", "--password", "hush")
     assert result.exit_code == 0

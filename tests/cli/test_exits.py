@@ -58,6 +58,7 @@ def test_a_misspelt_command_is_recognised(mail_proxy: CommandLine) -> None:
     assert "Did you mean: mail-proxy start" in result.stderr
 
 
+@pytest.mark.bad_input("B39")
 def test_a_database_that_cannot_be_reached_ends_with_6(mail_proxy: CommandLine) -> None:
     result = mail_proxy("start", "first", "--database-url", "postgresql://127.0.0.1:1/none")
     assert result.exit_code == 6
@@ -65,6 +66,7 @@ def test_a_database_that_cannot_be_reached_ends_with_6(mail_proxy: CommandLine) 
     assert mail_proxy.json("list") == [], "nothing is left of what could not be made"
 
 
+@pytest.mark.bad_input("B40")
 def test_a_password_in_a_database_url_is_never_shown(mail_proxy: CommandLine) -> None:
     result = mail_proxy("start", "first", "--database-url", "postgresql://u:hush-hush@127.0.0.1:1/none")
     assert result.exit_code == 6
@@ -72,6 +74,7 @@ def test_a_password_in_a_database_url_is_never_shown(mail_proxy: CommandLine) ->
     assert "hush-hush" not in result.output
 
 
+@pytest.mark.bad_input("B39")
 def test_what_is_no_database_is_named(first: Instance, mail_proxy: CommandLine) -> None:
     first.database_file.write_bytes(b"this is no database at all" * 100)
     result = mail_proxy("first", "tenants", "list")
@@ -79,6 +82,7 @@ def test_what_is_no_database_is_named(first: Instance, mail_proxy: CommandLine) 
     assert result.stderr.startswith("Error: ")
 
 
+@pytest.mark.bad_input("B43")
 def test_a_broken_configuration_is_named_with_its_line(first: Instance, mail_proxy: CommandLine) -> None:
     with first.config_file.open("a") as file:
         file.write("port = = 3\n")
@@ -88,6 +92,7 @@ def test_a_broken_configuration_is_named_with_its_line(first: Instance, mail_pro
     assert "line 4" in result.stderr
 
 
+@pytest.mark.bad_input("B43")
 def test_a_configuration_that_others_can_read_is_refused(first: Instance, mail_proxy: CommandLine) -> None:
     first.config_file.chmod(0o644)
     result = mail_proxy("first", "info")
@@ -95,6 +100,7 @@ def test_a_configuration_that_others_can_read_is_refused(first: Instance, mail_p
     assert "chmod 600" in result.stderr
 
 
+@pytest.mark.bad_input("B42")
 def test_a_closed_output_ends_quietly(first: Instance, mail_proxy: CommandLine) -> None:
     reading, writing = os.pipe()
     os.close(reading)
@@ -105,6 +111,7 @@ def test_a_closed_output_ends_quietly(first: Instance, mail_proxy: CommandLine) 
     assert stderr == b""
 
 
+@pytest.mark.bad_input("B42")
 def test_an_interrupt_ends_with_130(first: Instance, mail_proxy: CommandLine) -> None:
     pipe = subprocess.PIPE
     process = mail_proxy.spawn("first", "acme", "send", "-", stdin=pipe, stderr=pipe)
@@ -120,6 +127,7 @@ def _is_reading(pid: int) -> bool:
     return Path(f"/proc/{pid}/wchan").read_text() in ("pipe_read", "anon_pipe_read")
 
 
+@pytest.mark.bad_input("B42")
 def test_a_locale_without_utf8_shows_what_it_can(acme: CommandLine) -> None:
     acme.ok("first", "tenants", "update", "acme", "--name", "Żółw")
     latin = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0", "PYTHONIOENCODING": "iso-8859-1"}

@@ -92,6 +92,7 @@ def _compare_with_the_api(servers: CommandLine, port: int, token: str, message: 
     assert servers.json("status", "first")["ready"] is True
 
 
+@pytest.mark.bad_input("B43")
 def test_everything_of_an_instance_is_for_its_owner_only(first: Instance) -> None:
     for path in (first.directory, first.config_file, first.directory / "mail_service.db.key"):
         assert stat.S_IMODE(path.stat().st_mode) & 0o077 == 0, path
@@ -123,6 +124,7 @@ def _is_gone(one: psutil.Process) -> bool:
         return True
 
 
+@pytest.mark.bad_input("B41")
 def test_a_killed_server_counts_as_stopped_and_starts_again(servers: CommandLine, port: int) -> None:
     supervisor = _start(servers, port)
     family = supervisor.children(recursive=True)
@@ -132,6 +134,7 @@ def test_a_killed_server_counts_as_stopped_and_starts_again(servers: CommandLine
     assert _start(servers, port).pid != supervisor.pid
 
 
+@pytest.mark.bad_input("B41")
 def test_a_process_that_was_given_a_servers_pid_is_left_alone(
     first: Instance, mail_proxy: CommandLine
 ) -> None:

@@ -45,6 +45,7 @@ def test_a_limit_shows_the_newest_and_says_that_there_are_more(five: CommandLine
     assert len(five.json(*LIST, "-l", 2, "--all")) == 5
 
 
+@pytest.mark.bad_input("B42")
 def test_pages_follow_one_another_without_a_gap(acme: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mailproxy.cli.messages.PAGE", 2)
     for number in range(5):

@@ -118,11 +118,13 @@ def test_what_needs_this_machine_says_so(
     assert "this machine only" in result.stderr
 
 
+@pytest.mark.bad_input("B38")
 def test_a_wrong_token_is_refused_with_4(there: tuple[str, ...], mail_proxy: CommandLine) -> None:
     result = mail_proxy(*there[:3], "wrong", "tenants", "list")
     assert (result.exit_code, result.stderr) == (4, "Error: Invalid or missing API token.\n")
 
 
+@pytest.mark.bad_input("B38")
 def test_nobody_there_ends_with_6(mail_proxy: CommandLine) -> None:
     result = mail_proxy("--url", "http://127.0.0.1:1", "stats")
     assert result.exit_code == 6

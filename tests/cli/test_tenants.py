@@ -58,6 +58,7 @@ def test_an_update_of_nothing_is_wrong_usage(acme: CommandLine) -> None:
     assert acme("first", "tenants", "update", "acme").exit_code == 2
 
 
+@pytest.mark.bad_input("B40")
 def test_a_secret_typed_as_an_option_is_warned_about(first: Instance, mail_proxy: CommandLine) -> None:
     url = ["--base-url", "https://app.example.com"]
     result = mail_proxy("first", "tenants", "add", "acme", *url, "--auth-token", "hush")

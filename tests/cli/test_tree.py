@@ -84,6 +84,7 @@ def test_a_group_without_a_command_shows_its_help(mail_proxy: CommandLine) -> No
     ],
     ids=" ".join,
 )
+@pytest.mark.bad_input("B37")
 def test_wrong_usage_ends_with_2_and_a_hint(words: list[str], mail_proxy: CommandLine) -> None:
     result = mail_proxy(*words)
     assert result.exit_code == 2

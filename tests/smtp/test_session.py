@@ -140,6 +140,7 @@ SMUGGLING = [
 
 @pytest.mark.parametrize("pipelining", [True, False])
 @pytest.mark.parametrize("end", SMUGGLING)
+@pytest.mark.bad_input("B24")
 async def test_no_line_end_around_a_dot_makes_a_second_message(
     log: Path, end: bytes, pipelining: bool
 ) -> None:

@@ -179,6 +179,7 @@ def test_an_instance_file_with_secrets_must_be_private(tmp_path: Path) -> None:
     assert api_token.get_secret_value() == CANARY
 
 
+@pytest.mark.bad_input("B43")
 def test_all_bad_values_are_reported_at_once_by_their_variable(tmp_path: Path) -> None:
     text = faults(
         {

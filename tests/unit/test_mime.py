@@ -468,6 +468,7 @@ def test_the_second_look_refuses_a_header_block_that_is_not_what_was_meant(writt
     ],
 )
 @pytest.mark.parametrize("filler", ["", "è", "x" * 1200])
+@pytest.mark.bad_input("B24")
 def test_an_end_of_data_inside_a_body_ends_nothing(end: str, filler: str) -> None:
     smuggled = f"before{filler}{end}MAIL FROM:<evil@example.com>{end}RCPT TO:<x@y.z>{end}"
     content = replace(PLAIN, body_text=smuggled)
