@@ -1,20 +1,17 @@
 """NAME TENANT dead-letters …: reports that the tenant's application did not take."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 import click
 
-from mailproxy import shapes
 from mailproxy.api import wire
 from mailproxy.cli import ask, show
 from mailproxy.cli.ask import Checked
 from mailproxy.cli.exits import Exit
 from mailproxy.cli.place import Place, pass_place
+from mailproxy.client import AsyncMailProxyClient, DeadLetter
 from mailproxy.model import Instant
-from mailproxy.records import Tenant
-from mailproxy.reports import DeadLetter, Selection
-from mailproxy.store import Store
 
 PAGE = 500
 COLUMNS = (
@@ -53,14 +50,10 @@ def list_letters(
     place: Place, since: Instant | None, until: Instant | None, limit: int, unlimited: bool, as_json: bool
 ) -> None:
     """List the reports that were given up, the oldest first."""
-    wanted, most = Selection(since=since, until=until), None if unlimited else limit
-
-    async def work(store: Store, tenant: Tenant) -> tuple[list[DeadLetter], bool]:
-        return await _listed(store, tenant, wanted, most)
-
-    found, more = place.run(work)
+    most = None if unlimited else limit
+    found, more = place.do(lambda client: _listed(client, since, until, most))
     if as_json:
-        show.document([shapes.dead_letter(letter) for letter in found])
+        show.document([show.told(letter.raw) for letter in found])
     elif not found:
         click.echo("No dead letters.")
     else:
@@ -84,14 +77,9 @@ def replay(
     as_json: bool,
 ) -> int:
     """Report them again: single events, those of a time, or all."""
-    wanted = _selection(events, since, until, everything=everything)
-
-    async def work(store: Store, tenant: Tenant) -> list[int]:
-        replayed = await store.dead_letters.replay(tenant.pk, wanted)
-        await store.wakeups.announce("reports")
-        return replayed
-
-    return _say("replayed", place.run(work), events, as_json=as_json)
+    _require_choice(events, since, until, everything=everything)
+    done = place.do(lambda client: client.dead_letters.replay(events or None, since=since, until=until))
+    return _say("replayed", done.replayed, done.not_found, as_json=as_json)
 
 
 @dead_letters.command("discard")
@@ -111,44 +99,41 @@ def discard(
     as_json: bool,
 ) -> int:
     """Give up reporting them; their messages may then be cleaned up."""
-    wanted = _selection(events, since, until, everything=everything)
+    _require_choice(events, since, until, everything=everything)
     ask.sure("Never report them?", force=force)
-
-    async def work(store: Store, tenant: Tenant) -> list[int]:
-        return await store.dead_letters.discard(tenant.pk, wanted)
-
-    return _say("discarded", place.run(work), events, as_json=as_json)
+    begin = 0.0 if everything else since
+    done = place.do(lambda client: client.dead_letters.discard(events or None, since=begin, until=until))
+    return _say("discarded", done.discarded, done.not_found, as_json=as_json)
 
 
 async def _listed(
-    store: Store, tenant: Tenant, wanted: Selection, most: int | None
+    client: AsyncMailProxyClient, since: Instant | None, until: Instant | None, most: int | None
 ) -> tuple[list[DeadLetter], bool]:
     """Up to `most` of them, and whether there are more."""
     found: list[DeadLetter] = []
-    while most is None or len(found) <= most:
-        after = found[-1].event_id if found else 0
-        page = await store.dead_letters.listed(tenant.pk, wanted, after=after, limit=PAGE)
-        found += page
-        if len(page) < PAGE:
-            break
-    return found[:most], most is not None and len(found) > most
+    cursor: str | None = None
+    while True:
+        size = PAGE if most is None else min(PAGE, most - len(found))
+        page = await client.dead_letters.page(since=since, until=until, cursor=cursor, limit=size)
+        found += page.items
+        cursor = page.cursor
+        if cursor is None or len(found) == most:
+            return found, cursor is not None
 
 
-def _selection(
+def _require_choice(
     events: tuple[int, ...], since: Instant | None, until: Instant | None, *, everything: bool
-) -> Selection:
+) -> None:
     is_narrowed = bool(events) or since is not None or until is not None
     if is_narrowed == everything:
         raise click.UsageError("Say which: EVENT..., --since, --until, or --all.")
-    return Selection(events or None, since, until)
 
 
-def _say(what: str, done: list[int], events: tuple[int, ...], *, as_json: bool) -> int:
-    missing = sorted(set(events).difference(done))
+def _say(what: str, count: int, missing: Sequence[int], *, as_json: bool) -> int:
     if as_json:
-        show.document({what: len(done), "not_found": missing})
+        show.document({what: count, "not_found": list(missing)})
     else:
-        click.echo(f"{len(done)} {what}.")
+        click.echo(f"{count} {what}.")
     for event in missing:
         show.note(f"Error: event {event} is no dead letter.")
     return Exit.NOT_FOUND if missing else Exit.OK
@@ -156,4 +141,4 @@ def _say(what: str, done: list[int], events: tuple[int, ...], *, as_json: bool) 
 
 def _row(letter: DeadLetter) -> tuple[object, ...]:
     happened = (show.moment(letter.event_ts) or "")[:-3]
-    return (letter.event_id, letter.client_id, letter.event_type, happened, letter.cause)
+    return (letter.event_id, letter.id, letter.event_type, happened, letter.cause)

@@ -67,6 +67,8 @@ class Status:
     active: bool
     pending: int | None = None
     oldest_pending_age: float | None = None
+    reports_pending: int | None = None
+    reports_dead: int | None = None
     processes: Mapping[str, int] = field(default_factory=dict)
     version: str | None = None
     node: str | None = None
@@ -145,6 +147,43 @@ class Event:
     event_ts: float
     event_data: Mapping[str, Any] = field(default_factory=dict)
     reported: bool | None = None
+    raw: Mapping[str, Any] = _raw()
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """An event whose report was set aside at `dead_ts`, having failed since `failing_since` for `cause`; the client
+    refused it by itself `refusals` times. `id` is the message's."""
+
+    event_id: int
+    event_type: str
+    event_ts: float
+    tenant_id: str
+    id: str
+    cause: str
+    failing_since: float
+    dead_ts: float
+    refusals: int = 0
+    account_id: str | None = None
+    event_data: Mapping[str, Any] = field(default_factory=dict)
+    raw: Mapping[str, Any] = _raw()
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """How many are reported again; `not_found` are the given events that are no dead letters."""
+
+    replayed: int
+    not_found: Sequence[int] = ()
+    raw: Mapping[str, Any] = _raw()
+
+
+@dataclass(frozen=True, slots=True)
+class Discarded:
+    """How many will not be reported; `not_found` are the given events that are no dead letters."""
+
+    discarded: int
+    not_found: Sequence[int] = ()
     raw: Mapping[str, Any] = _raw()
 
 
@@ -272,6 +311,8 @@ class Standing:
     dnd_until: float | None = None
     next_try: float | None = None
     failures: int = 0
+    failure: str | None = None
     reports_pending: int = 0
+    reports_dead: int = 0
     switched_off: str | None = None
     raw: Mapping[str, Any] = _raw()

@@ -2,7 +2,7 @@
 
 from typing import Generic, Self, TypeVar
 
-from mailproxy.client import accounts, messages, service, tenants
+from mailproxy.client import accounts, dead_letters, messages, service, tenants
 from mailproxy.client.drivers import AsyncConnection, BlockingConnection
 from mailproxy.client.methods import Awaited, Blocking
 
@@ -53,6 +53,13 @@ class Tenants(Group[BlockingConnection]):
     sync_status = Blocking(tenants.sync_status)
 
 
+class DeadLetters(Group[BlockingConnection]):
+    page = Blocking(dead_letters.page)
+    list = Blocking(dead_letters.everything)
+    replay = Blocking(dead_letters.replay)
+    discard = Blocking(dead_letters.discard)
+
+
 class MailProxyClient(BlockingConnection):
     """The API of a server at `url`: each call returns its result, and raises ClientError.
 
@@ -84,6 +91,10 @@ class MailProxyClient(BlockingConnection):
     @property
     def tenants(self) -> Tenants:
         return Tenants(self)
+
+    @property
+    def dead_letters(self) -> DeadLetters:
+        return DeadLetters(self)
 
 
 class AsyncMessages(Group[AsyncConnection]):
@@ -123,6 +134,13 @@ class AsyncTenants(Group[AsyncConnection]):
     sync_status = Awaited(tenants.sync_status)
 
 
+class AsyncDeadLetters(Group[AsyncConnection]):
+    page = Awaited(dead_letters.page)
+    list = Awaited(dead_letters.everything)
+    replay = Awaited(dead_letters.replay)
+    discard = Awaited(dead_letters.discard)
+
+
 class AsyncMailProxyClient(AsyncConnection):
     """The API of a server at `url`: each call is awaited, and raises ClientError.
 
@@ -154,3 +172,7 @@ class AsyncMailProxyClient(AsyncConnection):
     @property
     def tenants(self) -> AsyncTenants:
         return AsyncTenants(self)
+
+    @property
+    def dead_letters(self) -> AsyncDeadLetters:
+        return AsyncDeadLetters(self)

@@ -21,6 +21,7 @@ from mailproxy.client import (
 from mailproxy.client.methods import Call
 from mailproxy.model import EventType, Status
 from tests.api.conftest import Api, message
+from tests.api.test_dead_letters import bury
 from tests.api.test_submission import finish
 from tests.client.conftest import Twin
 
@@ -34,7 +35,7 @@ def methods(kind: type[object]) -> dict[str, inspect.Signature]:
 def test_both_clients_have_the_same_calls() -> None:
     blocking, awaited = MailProxyClient("http://localhost"), AsyncMailProxyClient("http://localhost")
     assert methods(MailProxyClient) == methods(AsyncMailProxyClient)
-    for group in ("messages", "accounts", "tenants"):
+    for group in ("messages", "accounts", "tenants", "dead_letters"):
         ours = methods(type(getattr(blocking, group)))
         assert ours
         assert ours == methods(type(getattr(awaited, group)))
@@ -221,6 +222,28 @@ async def test_the_service_is_counted_and_any_route_can_be_called(api: Api, admi
     assert (stats.tenants, stats.accounts, stats.messages["total"]) == (1, 1, 0)
     status = await admin.do(lambda c: c.call("GET", "/status"))
     assert status["node"] == "here"
+
+
+async def test_dead_letters_are_listed_replayed_and_discarded(api: Api, connect: Connect) -> None:
+    await api.tenant("acme", client_base_url="http://127.0.0.1:1")
+    a, b, c = await bury(api, "acme", "a", "b", "c")
+    admin = connect(api.port, tenant_id="acme")
+    found = await admin.do(lambda client: client.dead_letters.list(since=0))
+    assert [(one.event_id, one.id, one.cause) for one in found] == [
+        (a, "a", "HTTP status 503"),
+        (b, "b", "HTTP status 503"),
+        (c, "c", "HTTP status 503"),
+    ]
+    page = await admin.do(lambda client: client.dead_letters.page(limit=2))
+    rest = await admin.do(lambda client: client.dead_letters.page(cursor=page.cursor))
+    assert ([one.event_id for one in (*page.items, *rest.items)], rest.cursor) == ([a, b, c], None)
+    assert (await admin.do(lambda client: client.stats())).reports_dead == 3
+    replayed = await admin.do(lambda client: client.dead_letters.replay([a, 10**9]))
+    assert (replayed.replayed, replayed.not_found) == (1, [10**9])
+    with pytest.raises(BadRequest):
+        await admin.do(lambda client: client.dead_letters.discard())
+    assert (await admin.do(lambda client: client.dead_letters.discard([b]))).discarded == 1
+    assert (await admin.do(lambda client: client.dead_letters.replay())).replayed == 1
 
 
 async def test_refusals_are_told_apart(api: Api, connect: Connect) -> None:
