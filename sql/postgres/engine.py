@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 import psycopg
-from psycopg import AsyncConnection, AsyncPipeline, errors, generators
+from psycopg import AsyncConnection, errors, generators
 from psycopg.abc import Buffer
 from psycopg.adapt import Loader
 from psycopg.types.numeric import Int8Dumper
@@ -38,7 +38,7 @@ _SETTINGS = (
 )
 _TIMEOUT = f"{STATEMENT_TIMEOUT:g}s"
 _READ = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
-_NOT_WAITED_FOR = "SET LOCAL synchronous_commit = off"
+_NOT_WAITED_FOR = "SELECT set_config('synchronous_commit', 'off', true)"
 PREPARE_AFTER = 3
 
 _AGAIN = (errors.DeadlockDetected, errors.SerializationFailure, errors.LockNotAvailable)
@@ -93,7 +93,7 @@ class _Unit(Generic[T]):
         try:
             wanted = next(self._work) if rows is None else self._work.send(rows)
         except StopIteration as stop:
-            self.is_done, self.result = True, stop.value
+            self.is_done, self.steps, self.result = True, (), stop.value
             return
         assert not self.is_last, "a unit went on after its last steps"
         self.is_last = isinstance(wanted, Last)
@@ -187,13 +187,23 @@ class PostgresEngine:
             if opening is _READ and connection.direct and self._is_one_statement(unit):
                 unit.answer([await _rows(await self._step(connection, unit.steps[0]))])
                 return unit.result
+            # What goes out before one Sync is one transaction, whether or not it is called so.
+            implicit = unit.is_last and connection.direct and opening is not _READ
             async with connection.pipeline() as pipeline:
-                await _open(connection, opening, commit)
-                while not unit.is_done:
-                    await self._advance(connection, pipeline, unit, progress)
-                if not progress.committing:
-                    progress.committing = True
+                await _open(connection, None if implicit else opening, commit)
+                while not (unit.is_done or unit.is_last):
+                    cursors = [await self._step(connection, step) for step in unit.steps]
+                    # sync() waits for answers only: for ever, when large parameters are still unsent.
+                    await connection.wait(generators.send(connection.pgconn))
+                    await pipeline.sync()
+                    unit.answer([await _rows(cursor) for cursor in cursors])
+                last = [await self._step(connection, step) for step in unit.steps]
+                progress.committing = True
+                if not implicit:
                     await connection.execute("COMMIT")
+                await connection.wait(generators.send(connection.pgconn))
+            if not unit.is_done:
+                unit.answer([await _rows(cursor) for cursor in last])
         except BaseException as e:
             progress.lost = connection.closed
             progress.committing = progress.committing and not _is_definite(e, connection)
@@ -206,18 +216,6 @@ class PostgresEngine:
 
     def _is_one_statement(self, unit: _Unit[T]) -> bool:
         return unit.is_last and len(unit.steps) == 1 == len(self._queries[unit.steps[0].query].statements)
-
-    async def _advance(
-        self, connection: _Connection, pipeline: AsyncPipeline, unit: _Unit[T], progress: _Progress
-    ) -> None:
-        cursors = [await self._step(connection, step) for step in unit.steps]
-        if unit.is_last:
-            progress.committing = True
-            await connection.execute("COMMIT")
-        # sync() waits for answers only: for ever, when parameters larger than the socket's buffer are unsent.
-        await connection.wait(generators.send(connection.pgconn))
-        await pipeline.sync()
-        unit.answer([await _rows(cursor) for cursor in cursors])
 
     async def _step(self, connection: _Connection, step: Step) -> psycopg.AsyncCursor[Row] | None:
         cursor = None
@@ -237,8 +235,9 @@ async def _rows(cursor: psycopg.AsyncCursor[Row] | None) -> list[Row]:
     return await cursor.fetchall() if cursor and cursor.description else []
 
 
-async def _open(connection: _Connection, opening: str, commit: str) -> None:
-    await connection.execute(opening)
+async def _open(connection: _Connection, opening: str | None, commit: str) -> None:
+    if opening is not None:
+        await connection.execute(opening)
     if not connection.direct:
         await connection.execute(_SETTINGS, {"commit": commit, "timeout": _TIMEOUT, "local": True})
     elif commit == "off" and opening != _READ:
