@@ -93,7 +93,8 @@ def is_marked_automatic(mail: Mail) -> bool:
 
 
 def has_answering_subject(mail: Mail) -> bool:
-    return phrases.AUTO_REPLY_SUBJECT.search(unencoded(mail.top.get("subject") or "")) is not None
+    subject = unencoded(mail.top.get("subject") or "")
+    return phrases.says_first(subject, phrases.AUTO_REPLY_SUBJECT, phrases.FAILURE_SUBJECT)
 
 
 def has_null_return_path(mail: Mail) -> bool:

@@ -60,7 +60,7 @@ def recipients_named(text: str, mail: Mail, original: Original) -> list[Found]:
     """At most MAX_RECIPIENTS, each once, found in the surest way that finds any."""
     lines = text.split("\n")
     found = list(_failed_header(mail, text)) or _labelled(lines) or _listed(lines) or _in_sentences(text)
-    found = found or _completed(lines, mail, original) or _mentioned(text, mail)
+    found = found or _completed(lines, mail, original) or _returned_to(original) or _mentioned(text, mail)
     unique: dict[str, Found] = {}
     for each in found:
         unique.setdefault(each.address.lower(), each)
@@ -77,6 +77,12 @@ def lines_with(address: str, text: str) -> str:
     """The lines from the first that names the address up to an empty one."""
     at = text.find(address)
     return text[at : at + 2000].partition("\n\n")[0] if at >= 0 else ""
+
+
+def _returned_to(original: Original) -> list[Found]:
+    """The only recipient in the header of a message of ours that came back."""
+    named = list(addresses_in(original.to)) if original.tracking_id else []
+    return [Found(each, "") for each in named] if len(named) == 1 else []
 
 
 def _mentioned(text: str, mail: Mail) -> list[Found]:

@@ -17,7 +17,7 @@ _TAG = re.compile(r"<(?:/?(\w{1,10})[^<>@]{0,2000}|!\w{1,10}[^<>@]{0,2000}|a\s[^
 _LINE_TAGS = frozenset(["br", "p", "div", "tr", "li", "h1", "h2", "h3", "table", "td", "ul", "pre", "hr"])
 
 
-def evidence(mail: Mail, *, is_marked_automatic: bool) -> bool:
+def is_by_mail_system(mail: Mail, *, is_marked_automatic: bool) -> bool:
     """Whether a mail system wrote this: its name, the structure of a report, or its subject."""
     top = mail.top
     if top.media_type == "multipart/report" and not top.parameters.get("report-type", "").startswith("disp"):
@@ -133,7 +133,9 @@ def _without_tags(part: Part) -> str:
 
 
 def _kind(subject: str, text: str) -> Kind:
-    if phrases.DELAY_TEXT.search(text) or phrases.DELAY_SUBJECT.search(subject):
+    if phrases.DELAY_TEXT.search(text) or phrases.says_first(
+        subject, phrases.DELAY_SUBJECT, phrases.FAILURE_SUBJECT
+    ):
         return Kind.DELAY
     said = phrases.FAILURE_TEXT.search(text) or phrases.FAILURE_SUBJECT.search(subject)
     return Kind.BOUNCE if said or _has_code(text) else Kind.NONE

@@ -28,7 +28,9 @@ def _reading(mail: Mail, original: Original) -> _Reading:
         refused = answers.refusal_of(mail, text)
         return (Kind.AUTO_REPLY, ()) if refused is None else (Kind.BOUNCE, refused)
     is_automatic = answers.is_marked_automatic(mail)
-    if notice.evidence(mail, is_marked_automatic=is_automatic) and not answers.has_answering_subject(mail):
+    if not answers.has_answering_subject(mail) and notice.is_by_mail_system(
+        mail, is_marked_automatic=is_automatic
+    ):
         kind, recipients = notice.read_notice(mail, text, original)
         if kind is not Kind.NONE:
             return kind, recipients

@@ -8,6 +8,12 @@ def any_of(lines: str) -> re.Pattern[str]:
     return re.compile("|".join(line.strip() for line in lines.strip().splitlines()), re.IGNORECASE)
 
 
+def says_first(subject: str, wanted: re.Pattern[str], other: re.Pattern[str]) -> bool:
+    """Whether a subject says `wanted`, and not only behind `other`: there it is quoted from the original's."""
+    found, rival = wanted.search(subject), other.search(subject)
+    return found is not None and (rival is None or found.start() <= rival.start())
+
+
 MAIL_SYSTEM = any_of(r"""
     mailer[-_. ]?daemon
     mail[-_. ]?daemon
@@ -20,7 +26,7 @@ MAIL_SYSTEM = any_of(r"""
     \bsystem administrator\b
     maildelivery
     delivery[-_.]?(?:failure|status|notification)s?@
-    \bbounces?@
+    (?:^|["<])bounces?@
     ^microsoft exchange
     microsoftexchange[0-9a-f]{10,}
     mail[-_. ]?(?:server|service|system)\b

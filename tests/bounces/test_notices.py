@@ -529,6 +529,39 @@ def test_a_warning_is_a_delay(subject: str, text: str) -> None:
     assert [(each.address, each.type) for each in found.recipients] == [("bob@example.org", SOFT)]
 
 
+@pytest.mark.parametrize(
+    "subject",
+    [
+        "Undeliverable: your delayed order",
+        "Returned mail: Automatic reply: ritardo",
+        "Non recapitabile: auto: x",
+    ],
+)
+def test_the_subject_of_the_original_does_not_decide(subject: str) -> None:
+    mail = f"From: postmaster@example.net\nSubject: {subject}\n\nNot delivered to:\n\n  bob@example.org\n"
+    assert parse(mail.encode()).kind is Kind.BOUNCE
+
+
+def test_a_notice_that_names_nobody_is_about_the_only_recipient_of_what_it_returns() -> None:
+    mail = """\
+From: MAILER-DAEMON@example.net
+Subject: Mail delivery failed
+Content-Type: multipart/mixed; boundary=b
+
+--b
+
+Your message was not delivered. Ask ann@example.net.
+--b
+Content-Type: message/rfc822
+
+X-Genro-Mail-ID: invoice-17
+To: Bob <bob@example.org>
+
+--b--
+"""
+    assert [each.address for each in parse(mail.encode()).recipients] == ["bob@example.org"]
+
+
 def test_a_name_without_a_domain_is_the_recipient_of_that_name() -> None:
     mail = """\
 From: MAILER-DAEMON@relay.example.net
