@@ -286,12 +286,15 @@ SELECT q.id, q.account_pk, q.tenant_pk, extract(epoch FROM q.charged_at)::float8
 WHERE q.id = ANY(%(ids)s) AND q.epoch = %(epoch)s AND q.phase = 1;
 
 -- name: intend
+-- Without the clock of a charge only what was charged at its claim, or has no limit: one may be new.
 UPDATE q SET phase = 2, charged_at = coalesce(to_timestamp(%(at)s::float8), charged_at)
 WHERE q.id = ANY(%(ids)s) AND q.epoch = %(epoch)s AND q.phase = 1 AND NOT q.held
   AND NOT EXISTS (SELECT FROM suspension s
       WHERE s.tenant_pk IN (0, q.tenant_pk) AND s.batch_code IN ('', coalesce(q.batch_code, '')))
   AND EXISTS (SELECT FROM account_lease l
       WHERE l.account_pk = q.account_pk AND l.epoch = q.epoch AND l.expires_at > clock_timestamp())
+  AND (%(at)s::float8 IS NOT NULL OR q.charged_at IS NOT NULL OR NOT EXISTS (SELECT FROM rate_limit r
+      WHERE (r.kind = 1 AND r.scope = q.account_pk) OR (r.kind = 0 AND r.scope = q.tenant_pk)))
 RETURNING q.id;
 
 -- name: finish

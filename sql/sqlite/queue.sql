@@ -224,12 +224,15 @@ SELECT q.id, q.account_pk, q.tenant_pk, q.charged_at FROM json_each(:ids) r JOIN
 WHERE q.epoch = :epoch AND q.phase = 1;
 
 -- name: intend
+-- Without the clock of a charge only what was charged at its claim, or has no limit: one may be new.
 UPDATE q SET phase = 2, charged_at = coalesce(:at, charged_at)
 WHERE q.id IN (SELECT value FROM json_each(:ids)) AND q.epoch = :epoch AND q.phase = 1 AND NOT q.held
   AND NOT EXISTS (SELECT 1 FROM suspension s
       WHERE s.tenant_pk IN (0, q.tenant_pk) AND s.batch_code IN ('', coalesce(q.batch_code, '')))
   AND EXISTS (SELECT 1 FROM account_lease l
       WHERE l.account_pk = q.account_pk AND l.epoch = q.epoch AND l.expires_at > :now)
+  AND (:at IS NOT NULL OR q.charged_at IS NOT NULL OR NOT EXISTS (SELECT 1 FROM rate_limit r
+      WHERE (r.kind = 1 AND r.scope = q.account_pk) OR (r.kind = 0 AND r.scope = q.tenant_pk)))
 RETURNING q.id;
 
 -- name: finish

@@ -16,6 +16,7 @@ from mailproxy.store import Store
 from tests.api.conftest import Api, api_on, message
 from tests.api.test_submission import ADD, claim_all
 from tests.sql.conftest import run_sql
+from tests.sql.stores import on_postgres, proxied, through, works_again
 from workers.housekeeping import forget_answers
 
 
@@ -151,6 +152,34 @@ async def test_while_a_call_is_under_way_its_twin_is_told_so(settings: Settings,
             assert (refused.status_code, refused.json()["code"]) == (409, "idempotency_in_flight")
         assert (await pending).json()["queued"] == 1
         assert (await once(tenant, "k1", message("m1"))).headers["idempotent-replayed"] == "true"
+
+
+@pytest.mark.parametrize("dialect", ["postgres"], indirect=True)
+async def test_a_commit_nobody_knows_of_is_found_again_under_its_key(settings: Settings) -> None:
+    async with (
+        proxied(settings) as proxy,
+        on_postgres(through(proxy, settings)) as store,
+        api_on(settings, store) as api,
+    ):
+        tenant = await api.as_tenant()
+
+        def cut() -> None:
+            proxy.to_client.cut_after = 0
+
+        proxy.to_server.when_seen = b"INTO kept_answer"
+        proxy.to_server.then = cut
+        lost = await once(tenant, "k1", message("m1"))
+        assert lost.status_code == 503
+        assert lost.json()["code"] == "commit_unknown"
+        proxy.come_back()
+        await works_again(store.fleet.check)
+        again = await once(tenant, "k1", message("m1"))
+        assert (again.status_code, again.json()["queued"]) == (200, 1)
+        assert again.headers["idempotent-replayed"] == "true"
+        [entry] = (await api.admin.get("/command-log", params={"endpoint": "add-messages"})).json()[
+            "commands"
+        ][1:]
+        assert entry["payload"]["ids"] == ["m1"]
 
 
 @pytest.mark.parametrize("dialect", ["postgres"], indirect=True)

@@ -136,14 +136,16 @@ async def test_accounts_are_the_tenants_own_and_come_in_pages(world: World) -> N
 
 
 async def test_an_account_goes_with_its_messages(world: World, sql: Sql) -> None:
-    await world.post("m", "n")
+    await world.post("m", "n", "o")
     sender = await world.sender()
-    m, n = await sender.authorised()
+    m, n, o = await sender.claim()
+    await sender.intend(m, n)
     await sender.settle(sent(m))
-    with pytest.raises(Conflict):
+    with pytest.raises(Conflict, match="1 of its messages"):
         await world.store.directory.delete_account(world.tenant, "main")
     await sender.settle(back(n))
     assert await world.store.directory.delete_account(world.tenant, "main")
+    assert await sender.intend(o) == frozenset()
     assert not await world.store.directory.delete_account(world.tenant, "main")
     for table in ("message", "body", "q", "event", "outbox", "account_lease", "account_state"):
         assert sql(f"SELECT count(*) FROM {table}") == [(0,)], table
@@ -188,6 +190,22 @@ def _dump(settings: Settings) -> bytes:
         ]
         secrets = connection.execute("SELECT secret FROM account UNION ALL SELECT client_auth FROM tenant")
         return repr(rows).encode() + b"".join(secret or b"" for (secret,) in secrets)
+
+
+@pytest.mark.parametrize("whose", ["tenant", "account"])
+async def test_a_limit_holds_for_what_was_claimed_before_it_was_set(world: World, whose: str) -> None:
+    await world.post("a", "b", "c")
+    sender = await world.sender()
+    first, *rest = await sender.claim()
+    assert await sender.intend(first) == {first.id}
+    if whose == "tenant":
+        await world.store.directory.put_tenant(TenantWrite(id="acme", hourly_limit=1), None, None)
+    else:
+        await world.add_account("main", limit_per_hour=1)
+    assert await sender.intend(*rest) == frozenset()
+    [granted] = await sender.intend(*rest, limited=True)
+    await sender.settle(*(back(one, refund=True) for one in rest if one.id != granted))
+    assert await sender.claim() == ()
 
 
 async def test_the_canary_of_the_key_is_kept_once(world: World) -> None:

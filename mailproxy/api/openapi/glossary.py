@@ -130,7 +130,7 @@ WORDS: Mapping[str, str] = {
     "imap_ssl": "Whether the connection is encrypted from its beginning.",
     "imap_user": "The name to log in with.",
     "in_dnd": "Whether it asked not to be called while there is nothing to tell.",
-    "include_history": "With each message's events; a page then holds at most 100 messages.",
+    "include_history": "With each message's events.",
     "include_payload": "With each message as it was given.",
     "inline": "Shown within the HTML rather than attached.",
     "keep_previous": "For how many seconds the former key still works.",
