@@ -5,16 +5,13 @@ from typing import Any
 
 import click
 
-from mailproxy import instance as kept
-from mailproxy import shapes
 from mailproxy.api import wire, wire_instance
 from mailproxy.cli import ask, show
 from mailproxy.cli.ask import Checked, F, asked
 from mailproxy.cli.exits import Exit, Failure
-from mailproxy.cli.home import Instance
-from mailproxy.cli.place import pass_instance
-from mailproxy.cli.server import on_store
-from mailproxy.store import Store
+from mailproxy.cli.place import pass_server
+from mailproxy.cli.server import Server
+from mailproxy.client import AsyncMailProxyClient
 
 _PASSWORD = "bounce_imap_password"  # noqa: S105 - a field's name
 
@@ -108,27 +105,27 @@ def config() -> None:
 @config.command("show")
 @click.option("--all", "everything", is_flag=True, help="Add the server's settings, as they are in force.")
 @show.json_option
-@pass_instance
-def show_settings(instance: Instance, everything: bool, as_json: bool) -> None:
+@pass_server
+def show_settings(server: Server, everything: bool, as_json: bool) -> None:
     """Show the settings; of secrets only whether they are set."""
-    found = _found(instance)
-    server = instance.settings().redacted() if everything else {}
+    in_force = server.instance.settings().redacted() if everything else {}
+    found = server.do(_found)
     if as_json:
-        return show.document(found | ({"server": server} if everything else {}))
-    show.details({name: _readable(name, value) for name, value in found.items()})
+        return show.document(found | ({"server": in_force} if everything else {}))
+    _details(found)
     if everything:
         click.echo("\nThe server's (environment, config.toml, defaults):")
-        show.details(server)
+        show.details(in_force)
     return None
 
 
 @config.command("get")
 @click.argument("field")
 @show.json_option
-@pass_instance
-def get_setting(instance: Instance, field: str, as_json: bool) -> None:
+@pass_server
+def get_setting(server: Server, field: str, as_json: bool) -> None:
     """Print one setting, and nothing else."""
-    found = _found(instance)
+    found = server.do(_found)
     if field not in found:
         raise Failure(
             f"The setting {field!r} is not set, or there is none of this name.",
@@ -145,27 +142,23 @@ def get_setting(instance: Instance, field: str, as_json: bool) -> None:
 @click.option("--name", type=Checked(wire.Line, "text"), help="The instance's name for people.")
 @_mailbox_options
 @show.json_option
-@pass_instance
-def set_settings(instance: Instance, /, as_json: bool, name: str | None, **options: Any) -> None:
+@pass_server
+def set_settings(server: Server, /, as_json: bool, name: str | None, **options: Any) -> None:
     """Change what is given, and nothing else; a running server follows."""
     given = _given(options) | ({} if name is None else {"name": name})
     if not given:
         raise Failure("Nothing to change: give at least one option.")
-    _change(instance, given)
-    _show(instance, as_json=as_json)
+    _change(server, given, as_json=as_json)
 
 
 @config.command("bounce")
 @ask.defaults_option
 @_mailbox_options
 @show.json_option
-@pass_instance
-def set_bounce(instance: Instance, /, as_json: bool, defaults: bool, **options: Any) -> None:
+@pass_server
+def set_bounce(server: Server, /, as_json: bool, defaults: bool, **options: Any) -> None:
     """Set up the mailbox that bounces come to; asks for what is missing."""
-    given = _given(options)
-    if given:
-        _change(instance, given)
-    _show(instance, as_json=as_json)
+    _change(server, _given(options), as_json=as_json)
 
 
 def _given(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -175,38 +168,28 @@ def _given(options: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in {**plain, _PASSWORD: password}.items() if value is not None}
 
 
-def _change(instance: Instance, given: Mapping[str, Any]) -> None:
-    """A mailbox that is to be read needs a server; readers are told at once."""
-    plain = {name: value for name, value in given.items() if name != _PASSWORD}
+def _change(server: Server, given: Mapping[str, Any], *, as_json: bool) -> None:
+    """A mailbox that is to be read needs a server; its reader is told at once."""
 
-    async def work(store: Store) -> None:
-        host = (await _mailbox(store, instance)).imap_host
-        if given.get("bounce_enabled") and not (given.get("bounce_imap_host") or host):
+    async def work(client: AsyncMailProxyClient) -> dict[str, Any]:
+        if given.get("bounce_enabled") and "bounce_imap_host" not in {*given, *await _found(client)}:
             raise click.UsageError("The mailbox has no server: add --bounce-imap-host.")
-        await store.administration.change_instance(plain, given.get(_PASSWORD))
-        await store.wakeups.announce("bounces")
+        if given:
+            await client.call("PUT", "/instance", body=given)
+        found = await _found(client)
+        if found.get("bounce_enabled") and any(name.startswith("bounce_") for name in given):
+            await client.call("POST", "/instance/reload-bounce")
+        return found
 
-    on_store(instance.settings(), work)
-
-
-def _found(instance: Instance) -> dict[str, Any]:
-    async def work(store: Store) -> dict[str, Any]:
-        stored = await store.administration.instance()
-        return shapes.instance(stored, kept.bounce(stored, instance.settings()))
-
-    return on_store(instance.settings(), work)
+    found = server.do(work)
+    return show.document(found) if as_json else _details(found)
 
 
-async def _mailbox(store: Store, instance: Instance) -> kept.BounceSettings:
-    return kept.bounce(await store.administration.instance(), instance.settings())
+async def _found(client: AsyncMailProxyClient) -> dict[str, Any]:
+    return show.told(await client.call("GET", "/instance"))
 
 
-def _show(instance: Instance, *, as_json: bool) -> None:
-    found = _found(instance)
-    if as_json:
-        return show.document(found)
-    return show.details({name: _readable(name, value) for name, value in found.items()})
-
-
-def _readable(name: str, value: object) -> object:
-    return show.moment(float(str(value))) if name.endswith("_at") else value
+def _details(found: Mapping[str, Any]) -> None:
+    show.details(
+        {name: show.moment(value) if name.endswith("_at") else value for name, value in found.items()}
+    )

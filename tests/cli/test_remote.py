@@ -148,3 +148,16 @@ def test_a_tenants_command_needs_a_tenant(there: tuple[str, ...], mail_proxy: Co
     result = mail_proxy(*there, "messages", "list")
     assert result.exit_code == 2
     assert "Which tenant is meant" in result.stderr
+
+
+def test_the_servers_own_settings_are_changed(there: tuple[str, ...], mail_proxy: CommandLine) -> None:
+    changed = mail_proxy.json(*there, "config", "set", "--name", "Far away", "--bounce-processed", "seen")
+    assert (changed["name"], changed["bounce_processed"]) == ("Far away", "seen")
+    assert mail_proxy.ok(*there, "config", "get", "name") == "Far away\n"
+    assert mail_proxy(*there, "config", "show", "--all").exit_code == 4, "its environment is not ours to see"
+
+
+def test_what_needs_the_database_says_so(acme: tuple[str, ...], mail_proxy: CommandLine) -> None:
+    explained = mail_proxy(*acme, "messages", "explain", "m1")
+    assert explained.exit_code == 4
+    assert "instance of this machine only" in explained.stderr
