@@ -81,6 +81,8 @@ async def _one(call: Call, tenant_id: str | None) -> tuple[TenantPk, AccountView
 
 
 def _placed(call: Call, write: AccountWrite, form: AccountChange, stored: AccountView | None) -> AccountWrite:
+    if stored is not None and stored.password_set and form.password is None:
+        targets.keep_password_at_home(call, write.host, stored.account)
     by_tenant = targets.host_set_by_tenant(
         call,
         (write.host, write.port),

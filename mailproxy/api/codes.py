@@ -118,6 +118,10 @@ ERRORS: Mapping[str, Word] = {
         "The database is locked by another program",
     ),
     "storage_read_only": Word("The database is read-only at the moment.", "The database is read-only"),
+    "password_required": Word(
+        "A tenant that moves an account to another server gives the password with it: the admin may have stored it.",
+        "Give the password with the new host: the stored one is sent to smtp.example.com only",
+    ),
     "storage_unavailable": Word(
         "The database does not answer, so nothing was done; come back after `Retry-After`.",
         "The database is not available",

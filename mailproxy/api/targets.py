@@ -5,6 +5,7 @@ from urllib.parse import urlsplit
 from mailproxy import egress
 from mailproxy.api.refusals import Refusal
 from mailproxy.api.routing import Call
+from mailproxy.model import Account
 
 _PORTS = {"http": 80, "https": 443}
 
@@ -22,6 +23,14 @@ def host_set_by_tenant(
         return before
     _check(call, *wanted, egress.SMTP_PORTS, "host_not_allowed")
     return True
+
+
+def keep_password_at_home(call: Call, host: str, stored: Account) -> None:
+    """A tenant cannot have a password that the admin may have stored sent to a server of its own choice."""
+    if call.caller.is_admin or host == stored.host:
+        return
+    detail = f"Give the password with the new host: the stored one is sent to {stored.host} only"
+    raise Refusal(400, detail, "password_required")
 
 
 def url_set_by_tenant(

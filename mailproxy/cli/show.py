@@ -19,6 +19,8 @@ _WIDTH_WITHOUT_TERMINAL = 1000
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 
+_FORMULAS = ("=", "+", "-", "@", "\t", "\r")
+
 
 @dataclass(frozen=True, slots=True)
 class Column:
@@ -59,19 +61,26 @@ class JsonArray:
 
 
 class CsvRows:
-    """Comma-separated values (RFC 4180) written as their rows come, under a line of names."""
+    """Comma-separated values (RFC 4180) written as their rows come, under a line of names.
+
+    What a spreadsheet would take for a formula gets an apostrophe in front: subjects come from anybody.
+    """
 
     def __init__(self, names: Sequence[str]) -> None:
         self._names = names
         self._write([names])
 
     def add(self, items: Iterable[Mapping[str, object]]) -> None:
-        self._write([item.get(name) for name in self._names] for item in items)
+        self._write([_harmless(item.get(name)) for name in self._names] for item in items)
 
     def _write(self, rows: Iterable[Sequence[object]]) -> None:
         text = io.StringIO(newline="")
         csv.writer(text).writerows(rows)
         click.echo(text.getvalue(), nl=False)
+
+
+def _harmless(value: object) -> object:
+    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULAS) else value
 
 
 class Rows:

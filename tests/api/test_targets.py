@@ -119,3 +119,22 @@ async def test_the_operator_may_allow_targets_inside(allowing: Api) -> None:
     assert await guarded(allowing)
     url = {"client_base_url": "http://127.0.0.1:9000"}
     assert (await tenant.put("/tenant/acme", json=url)).status_code == 200
+
+
+async def test_the_admins_password_does_not_move_to_a_server_of_the_tenants_choice(
+    api: Api, tenant: httpx.AsyncClient
+) -> None:
+    await api.admin.post("/account", json=account("smtp.example.com", user="u", password="shared"))
+    await tenant.patch("/account/main", json={"port": 587})
+    for answer in (
+        await tenant.patch("/account/main", json={"host": "smtp.evil.example"}),
+        await tenant.post("/account", json=account("smtp.evil.example", user="u")),
+    ):
+        assert (answer.status_code, answer.json()["code"]) == (400, "password_required")
+    assert (await tenant.get("/account/main")).json()["host"] == "smtp.example.com"
+    moved = {"host": "smtp.other.example", "password": "own"}
+    assert (await tenant.patch("/account/main", json=moved)).status_code == 200
+    home = {"tenant_id": "acme"}
+    assert (
+        await api.admin.patch("/account/main", params=home, json={"host": "x.example"})
+    ).status_code == 200

@@ -66,6 +66,14 @@ def test_lists_come_as_comma_separated_values(five: CommandLine, monkeypatch: py
     assert five(*LIST, "--csv", "--json").exit_code == 2
 
 
+@pytest.mark.parametrize("start", ["=1+1", "+1", "-1", "@SUM(A1)"])
+def test_no_subject_is_a_formula_for_a_spreadsheet(acme: CommandLine, start: str) -> None:
+    letter = HELLO.replace(b"Subject: Hello", f"Subject: {start}".encode())
+    acme.ok("first", "acme", "send", "-", "--id", "m1", input=letter)
+    (row,) = csv.DictReader(io.StringIO(acme.ok(*LIST, "--csv")))
+    assert row["subject"] == f"'{start}"
+
+
 def test_a_message_is_shown_with_its_events(five: CommandLine) -> None:
     shown = five.json("first", "acme", "messages", "show", "m1")
     assert shown["status"] == "pending"

@@ -245,7 +245,12 @@ _ACCOUNTS = {
         schemas.Noted,
         examples.DONE,
         sent=examples.ACCOUNT_FORM,
-        errors=((400, "host_not_allowed"), (400, "tenant_id_required"), _TENANT_GONE),
+        errors=(
+            (400, "host_not_allowed"),
+            (400, "password_required"),
+            (400, "tenant_id_required"),
+            _TENANT_GONE,
+        ),
     ),
     "GET /accounts": Operation(
         "listAccounts",
@@ -269,7 +274,7 @@ _ACCOUNTS = {
         examples.DONE,
         given=_OF_ACCOUNT,
         sent={"password": "the new password", "retry_delays": [60, 300, 900]},
-        errors=((400, "host_not_allowed"), _ACCOUNT_GONE),
+        errors=((400, "host_not_allowed"), (400, "password_required"), _ACCOUNT_GONE),
     ),
     "DELETE /account/{id}": Operation(
         "deleteAccount",
