@@ -73,13 +73,17 @@ class _Reader:
 
 
 def read_certification(octets: bytes) -> Certification:
-    """Raises Unreadable for anything but well-formed certification data; a document type is refused."""
+    """Raises Unreadable for anything but well-formed certification data.
+
+    The document type may be named, but is not fetched; one that defines anything and all entities are refused.
+    """
     if len(octets) > MAX_OCTETS:
         raise Unreadable
     reader = _Reader()
     parser = expat.ParserCreate()
-    parser.StartDoctypeDeclHandler = _refuse
+    parser.StartDoctypeDeclHandler = _refuse_definitions
     parser.EntityDeclHandler = _refuse
+    parser.SkippedEntityHandler = _refuse
     parser.StartElementHandler = reader.start
     parser.CharacterDataHandler = reader.data
     parser.EndElementHandler = reader.end
@@ -88,6 +92,11 @@ def read_certification(octets: bytes) -> Certification:
     except (expat.ExpatError, ValueError, LookupError) as problem:
         raise Unreadable from problem
     return _certification(reader)
+
+
+def _refuse_definitions(_name: str, _system: str | None, _public: str | None, has_definitions: bool) -> None:
+    if has_definitions:
+        raise Unreadable
 
 
 def _refuse(*_declaration: object) -> NoReturn:

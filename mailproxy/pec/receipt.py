@@ -104,17 +104,20 @@ class Receipt:
 def parse(raw: bytes) -> Receipt | None:
     """The receipt that a mail is; None for any other mail, also for one in a PEC envelope. Never raises.
 
-    Where its parts disagree on what it attests, a failure counts.
+    Where its parts disagree on what it attests, a failure counts. The subject is asked where nothing else
+    speaks (providers write the same one over a failure and its warning), and where it says a refusal.
     """
     mail = read(raw)
     if mail.top.get("x-trasporto") is not None:
         return None
     certifications = _certifications(mail)
+    by_subject = _kind_by_subject(unencoded(mail.top.get("subject") or ""))
     stated = [
         *((_kind(each.kind), Evidence.CERTIFICATION) for each in certifications),
         (_kind(mail.top.get("x-ricevuta") or ""), Evidence.HEADER),
-        (_kind_by_subject(unencoded(mail.top.get("subject") or "")), Evidence.SUBJECT),
     ]
+    if by_subject is ReceiptKind.NON_ACCEPTANCE or not any(kind for kind, _ in stated):
+        stated.append((by_subject, Evidence.SUBJECT))
     kinds = [(kind, evidence) for kind, evidence in stated if kind is not None]
     if not kinds:
         return None

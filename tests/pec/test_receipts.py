@@ -131,7 +131,6 @@ def test_a_subject_counts_only_as_a_provider_writes_it(subject: str, kind: Recei
 def test_a_refusal_is_never_an_acceptance() -> None:
     refusal = ALL.NON_ACCEPTANCE
     told = (
-        receipt("X-Ricevuta: non-accettazione", "ACCETTAZIONE: x"),
         receipt("X-Ricevuta: accettazione", "ACCETTAZIONE: x", daticert("non-accettazione", error="no-dest")),
         receipt("X-Ricevuta: non-accettazione", "ACCETTAZIONE: x", daticert("accettazione")),
         receipt("X-Ricevuta: accettazione", "AVVISO DI NON ACCETTAZIONE: x"),
@@ -141,6 +140,12 @@ def test_a_refusal_is_never_an_acceptance() -> None:
         assert found is not None
         assert (found.kind, found.contradicted) == (refusal, True)
     assert advanced(State.WAITING, refusal) is State.REFUSED
+
+
+def test_the_header_of_a_refusal_outweighs_its_subject() -> None:
+    found = parse(receipt("X-Ricevuta: non-accettazione", "ACCETTAZIONE: x"))
+    assert found is not None
+    assert found.kind is ALL.NON_ACCEPTANCE
 
 
 def test_the_certification_data_tell_of_what_and_of_whom() -> None:
@@ -213,20 +218,38 @@ def test_two_message_ids_contradict_each_other() -> None:
         "<postacert tipo='accettazione'>",
         "<other tipo='accettazione'/>",
         "<a><postacert tipo='accettazione'/></a>",
-        "<!DOCTYPE postacert><postacert tipo='accettazione'/>",
+        "<!DOCTYPE postacert [<!ELEMENT postacert ANY>]><postacert tipo='accettazione'/>",
         "<!DOCTYPE p [<!ENTITY a 'x'><!ENTITY b '&a;&a;'>]><postacert tipo='accettazione'>&b;</postacert>",
-        "<!DOCTYPE p SYSTEM 'file:///etc/passwd'><postacert tipo='accettazione'/>",
+        "<!DOCTYPE p SYSTEM 'file:///etc/passwd'><postacert tipo='accettazione'>&p;</postacert>",
+        "<!DOCTYPE p [<!ENTITY % a SYSTEM 'file:///etc/passwd'>%a;]><postacert tipo='accettazione'/>",
         "<postacert tipo='accettazione'>" + "<a>" * 100_000 + "</a>" * 100_000 + "</postacert>",
         "<postacert tipo='accettazione'>" + "<a/>" * 200_000 + "</postacert>",
         "<postacert tipo='accettazione'><dati>" + "x" * 1_100_000 + "</dati></postacert>",
         "<?xml version='1.0' encoding='punycode'?><postacert tipo='accettazione'/>",
         "<?xml version='1.0' encoding='none'?><postacert tipo='accettazione'/>",
     ],
-    ids=["empty", "text", "cut", "root", "inner", "doctype", "entities", "external", "deep", "many", "long", "codec",
-         "encoding"],
+    ids=["empty", "text", "cut", "root", "inner", "doctype", "entities", "external", "parameter", "deep", "many",
+         "long", "codec", "encoding"],
 )  # fmt: skip
 def test_data_that_are_not_what_they_should_be_attest_nothing(xml: str) -> None:
     assert parse(receipt("X-Other: x", "Fattura", xml)) is None
+
+
+def test_the_document_type_may_be_named() -> None:
+    xml = daticert("accettazione").replace("?>\n", '?>\n<!DOCTYPE postacert SYSTEM "Postacert.dtd">\n', 1)
+    found = parse(receipt("X-Other: x", "Fattura", xml))
+    assert found is not None
+    assert (found.kind, found.evidence) == (ALL.ACCEPTANCE, Evidence.CERTIFICATION)
+
+
+@pytest.mark.parametrize("subject", ["AVVISO DI MANCATA CONSEGNA: x", "ACCETTAZIONE: x", "x"])
+def test_a_warning_is_no_failure_whatever_its_subject(subject: str) -> None:
+    kind = ALL.DELIVERY_ERROR_WARNING
+    for xml in (None, daticert(kind)):
+        found = parse(receipt(f"X-Ricevuta: {kind}", subject, xml))
+        assert found is not None
+        assert (found.kind, found.contradicted) == (kind, False)
+        assert advanced(State.ACCEPTED, found.kind) is State.LATE
 
 
 @pytest.mark.parametrize(
