@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from mailproxy.model import Epoch, EventDetail, EventType, Seconds, TenantPk
 from mailproxy.reports import DeadLetter, Held, Selection
@@ -21,7 +22,13 @@ class SqlDeadLetters:
         await self.engine.write(lambda: _hold(tenant, epoch, values))
 
     async def set_aside(self, dead_after: Seconds, *, limit: int) -> dict[str, int]:
-        return dict(await self.engine.write(lambda: _set_aside(dead_after, limit)))
+        late = {"dead_after": dead_after, "limit": limit}
+        found: Counter[str] = Counter()
+        for pk, tenant_id in await self.engine.read(lambda: one("failing_tenants", **late)):
+            unheard = partial(one, "set_aside_unheard", tenant=pk, **late)
+            found[tenant_id] += len(await self.engine.write(unheard))
+        refused = await self.engine.write(lambda: one("set_aside_refused", **late))
+        return dict(+(found + Counter(tenant_id for (tenant_id,) in refused)))
 
     async def listed(
         self, tenant: TenantPk | None, selection: Selection, *, after: int, limit: int
@@ -70,12 +77,6 @@ def _apply(step: Step, query: str) -> Work[tuple[list[int], list[int]]]:
 
 def _hold(tenant: TenantPk, epoch: Epoch, values: Sequence[dict[str, object]]) -> Work[None]:
     yield (Step("hold_reports", {"tenant": tenant, "epoch": epoch}, values),)
-
-
-def _set_aside(dead_after: Seconds, limit: int) -> Work[Counter[str]]:
-    params = {"dead_after": dead_after, "limit": limit}
-    unheard, refused = yield (Step("set_aside_unheard", params), Step("set_aside_refused", params))
-    return Counter(tenant_id for (tenant_id,) in (*unheard, *refused))
 
 
 def _dead_letter(row: Row) -> DeadLetter:

@@ -1,24 +1,25 @@
 -- Reports set aside because their tenant did not take them: seen, replayed, discarded.
 
+-- name: failing_tenants
+SELECT t.pk, t.id FROM tenant_sync s JOIN tenant t ON t.pk = s.tenant_pk
+WHERE s.failing_since < now() - make_interval(secs => %(dead_after)s) AND s.switched_off IS NULL ORDER BY t.pk;
+
 -- name: set_aside_unheard
--- Of tenants whose every call has failed for so long; one that is being called right now is left alone.
+-- Looks at the oldest only, as events come in their order. A tenant that is being called right now is left alone.
 WITH s AS (
-    SELECT tenant_pk, failing_since, failure FROM tenant_sync
-    WHERE failing_since < now() - make_interval(secs => %(dead_after)s) AND switched_off IS NULL
-      AND (lease_until IS NULL OR lease_until < now())
-    ORDER BY tenant_pk FOR UPDATE SKIP LOCKED),
+    SELECT failing_since, failure FROM tenant_sync
+    WHERE tenant_pk = %(tenant)s AND failing_since < now() - make_interval(secs => %(dead_after)s)
+      AND switched_off IS NULL AND (lease_until IS NULL OR lease_until < now())
+    FOR UPDATE SKIP LOCKED),
 late AS (
-    SELECT o.event_id, greatest(e.at, s.failing_since) AS since, s.failure
-    FROM s CROSS JOIN LATERAL (
-        SELECT event_id FROM outbox WHERE tenant_pk = s.tenant_pk ORDER BY event_id LIMIT %(limit)s) o
+    SELECT e.id, greatest(e.at, s.failing_since) AS since, s.failure
+    FROM s CROSS JOIN (SELECT event_id FROM outbox WHERE tenant_pk = %(tenant)s ORDER BY event_id LIMIT %(limit)s) o
     JOIN event e ON e.id = o.event_id
-    WHERE e.at < now() - make_interval(secs => %(dead_after)s) LIMIT %(limit)s),
-d AS (DELETE FROM outbox USING late WHERE outbox.event_id = late.event_id
-      RETURNING outbox.event_id, outbox.tenant_pk, outbox.message_id, late.since, late.failure),
-i AS (
-    INSERT INTO undelivered (event_id, tenant_pk, message_id, cause, since, dead_at)
-    SELECT event_id, tenant_pk, message_id, coalesce(failure, ''), since, now() FROM d)
-SELECT t.id FROM d JOIN tenant t ON t.pk = d.tenant_pk;
+    WHERE e.at < now() - make_interval(secs => %(dead_after)s)),
+d AS (DELETE FROM outbox USING late WHERE outbox.event_id = late.id
+      RETURNING outbox.event_id, outbox.message_id, late.since, late.failure)
+INSERT INTO undelivered (event_id, tenant_pk, message_id, cause, since, dead_at)
+SELECT event_id, %(tenant)s, message_id, coalesce(failure, ''), since, now() FROM d RETURNING event_id;
 
 -- name: set_aside_refused
 WITH late AS (

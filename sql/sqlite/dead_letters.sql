@@ -1,19 +1,19 @@
 -- The queries of the PostgreSQL dialect, name for name.
 
+-- name: failing_tenants
+SELECT t.pk, t.id FROM tenant_sync s JOIN tenant t ON t.pk = s.tenant_pk
+WHERE s.failing_since < :now - :dead_after AND s.switched_off IS NULL ORDER BY t.pk;
+
 -- name: set_aside_unheard
-CREATE TEMP TABLE IF NOT EXISTS late (event_id INTEGER PRIMARY KEY);
-DELETE FROM late;
-INSERT INTO late
-SELECT o.event_id FROM tenant_sync s JOIN outbox o ON o.tenant_pk = s.tenant_pk JOIN event e ON e.id = o.event_id
-WHERE s.failing_since < :now - :dead_after AND s.switched_off IS NULL AND coalesce(s.lease_until, 0) < :now
-  AND e.at < :now - :dead_after
-ORDER BY o.event_id LIMIT :limit;
 INSERT INTO undelivered (event_id, tenant_pk, message_id, cause, since, dead_at)
-SELECT o.event_id, o.tenant_pk, o.message_id, coalesce(s.failure, ''), max(e.at, s.failing_since), :now
-FROM outbox o JOIN tenant_sync s ON s.tenant_pk = o.tenant_pk JOIN event e ON e.id = o.event_id
-WHERE o.event_id IN (SELECT event_id FROM late);
-DELETE FROM outbox WHERE event_id IN (SELECT event_id FROM late);
-SELECT t.id FROM late JOIN undelivered u ON u.event_id = late.event_id JOIN tenant t ON t.pk = u.tenant_pk;
+SELECT o.event_id, :tenant, o.message_id, coalesce(s.failure, ''), max(e.at, s.failing_since), :now
+FROM (SELECT event_id, message_id FROM outbox WHERE tenant_pk = :tenant ORDER BY event_id LIMIT :limit) o
+JOIN event e ON e.id = o.event_id JOIN tenant_sync s ON s.tenant_pk = :tenant
+WHERE s.failing_since < :now - :dead_after AND s.switched_off IS NULL AND coalesce(s.lease_until, 0) < :now
+  AND e.at < :now - :dead_after;
+DELETE FROM outbox WHERE event_id IN (SELECT event_id FROM outbox WHERE tenant_pk = :tenant ORDER BY event_id LIMIT :limit)
+  AND EXISTS (SELECT 1 FROM undelivered u WHERE u.event_id = outbox.event_id)
+RETURNING event_id;
 
 -- name: set_aside_refused
 CREATE TEMP TABLE IF NOT EXISTS late (event_id INTEGER PRIMARY KEY);
