@@ -354,6 +354,8 @@ class Arbiter:
         if self.exit_code is None:
             _log.info("stopping", because=because, children=len(self.children))
             self.exit_code, self.rank_until = code, now + self.pace.patience
+            if self.listener is not None:
+                self.listener.close()  # or whoever connects while others drain waits for an answer in vain
             return
         for child in self.children.values():
             child.hurry(birth.deadline(now, HURRIED_DRAIN))

@@ -20,6 +20,7 @@ class BoundedProtocol(HttpToolsProtocol):
     header_deadline: Seconds = 10.0
     reading_deadline: Seconds = 30.0
     linger: Seconds = 2.0
+    farewell: Seconds = 0.5
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -28,6 +29,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._header_octets = 0
         self._begun = False
         self._refused = False
+        self._leaving = False
         self._unread = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -57,6 +59,23 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self._header_complete()
         super().on_headers_complete()
+        if self._leaving and self.cycle is not None:
+            self.cycle.keep_alive = False
+
+    def shutdown(self) -> None:
+        """The server stops: a request that is on its way is waited for, and is the last one."""
+        if self._is_idle():
+            self._leaving = True
+            self.loop.call_later(self.farewell, self._leave)
+        else:
+            super().shutdown()
+
+    def _leave(self) -> None:
+        if self._is_idle() and not self._begun:
+            self.transport.close()
+
+    def _is_idle(self) -> bool:
+        return self.cycle is None or self.cycle.response_complete
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -83,7 +102,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._begun = False
 
     def _header_late(self) -> None:
-        if self.cycle is not None and not self.cycle.response_complete:
+        if not self._is_idle():
             self._await_header()
         elif self._begun:
             self._refuse(408, "The request header did not arrive in time", "header_timeout")

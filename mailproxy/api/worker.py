@@ -1,13 +1,16 @@
 """gunicorn's side: the worker class, and the command line that the supervisor executes."""
 
 import asyncio
+import contextlib
 import os
+import socket
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 from gunicorn.arbiter import Arbiter
 from gunicorn.glogging import Logger
-from uvicorn.server import Server
+from uvicorn import Config, Server
 from uvicorn_worker import UvicornWorker
 
 from mailproxy import config, log
@@ -20,6 +23,31 @@ APP = "mailproxy.api.asgi:create()"
 
 _SLOWEST_REQUEST = 30
 _KEEP_ALIVE = 15
+
+
+class Leaving(Server):
+    """Takes in everybody who has connected before it stops listening: the kernel would reset them."""
+
+    def __init__(self, config: Config, listeners: Sequence[socket.socket]) -> None:
+        super().__init__(config)
+        self._listeners = listeners
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        for server in self.servers:
+            server.close()
+        for listener in self._listeners:
+            with contextlib.suppress(OSError):
+                for _ in range(self.config.backlog):
+                    connection, _ = listener.accept()
+                    connection.setblocking(False)
+                    await asyncio.get_running_loop().connect_accepted_socket(self._connection, connection)
+            listener.close()
+        await super().shutdown(sockets)
+
+    def _connection(self) -> asyncio.Protocol:
+        return BoundedProtocol(
+            config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+        )
 
 
 class Worker(UvicornWorker):  # type: ignore[misc]  # gunicorn is untyped
@@ -41,11 +69,12 @@ class Worker(UvicornWorker):  # type: ignore[misc]  # gunicorn is untyped
 
     async def _serve(self) -> None:
         self.config.app = self.wsgi
-        server = Server(config=self.config)
+        listeners = [listener.sock for listener in self.sockets]
+        server = Leaving(self.config, listeners)
         self._install_sigquit_handler()
         watch = asyncio.create_task(self._leave_when_orphaned(server))
-        # uvloop closes what it was given, and gunicorn closes its own after that.
-        await server.serve(sockets=[listener.dup() for listener in self.sockets])
+        # uvloop closes what it was given.
+        await server.serve(sockets=[listener.dup() for listener in listeners])
         watch.cancel()
         if not server.started:
             sys.exit(Arbiter.WORKER_BOOT_ERROR)

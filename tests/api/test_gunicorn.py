@@ -117,6 +117,30 @@ async def _finish_during_stop(gunicorn: Gunicorn, key: str, body: bytes) -> list
     return statuses
 
 
+def test_a_request_that_is_on_its_way_when_gunicorn_stops_is_answered(gunicorn: Gunicorn) -> None:
+    statuses = asyncio.run(_ask_during_stop(gunicorn))
+    assert statuses == [200] * 8
+    gunicorn.process.wait(PATIENCE)
+    assert "Traceback" not in gunicorn.log.read_text()
+
+
+async def _ask_during_stop(gunicorn: Gunicorn) -> list[int]:
+    """Over connections that have not been used, and over such as are kept alive."""
+    ask = b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n"
+    streams = [await asyncio.open_connection("127.0.0.1", gunicorn.port) for _ in range(8)]
+    async with asyncio.timeout(PATIENCE):
+        for reader, writer in streams[:4]:
+            writer.write(ask)
+            await reader.readuntil(b"}")
+        gunicorn.process.terminate()
+        for _, writer in streams:
+            writer.write(ask)
+        answers = [await reader.read() for reader, _ in streams]
+    for _, writer in streams:
+        writer.close()
+    return [int(answer.split()[1]) for answer in answers]
+
+
 def _connections(gunicorn: Gunicorn) -> int:
     return sum(
         connection.status == psutil.CONN_ESTABLISHED and connection.laddr.port == gunicorn.port
