@@ -12,6 +12,7 @@ from typing import Generic, TypeVar
 from mailproxy.audit import Pending
 from mailproxy.errors import StorageUnavailable
 from mailproxy.model import TenantPk
+from mailproxy.once import Kept, Once
 from mailproxy.records import Enqueued, NewMessage
 
 K = TypeVar("K", bound=Hashable)
@@ -20,7 +21,7 @@ V = TypeVar("V")
 LARGEST_GROUP = 500
 ROUNDS_AT_ONCE = 2
 
-Batches = Mapping[TenantPk, Sequence[NewMessage]]
+Result = list[Enqueued] | Kept | None
 
 
 class Shared(Generic[K, V]):
@@ -56,31 +57,42 @@ async def _settle(answer: "asyncio.Future[V]", asked: Awaitable[V]) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class _Call:
-    batches: Batches
-    pending: Pending | None
-    answer: "asyncio.Future[list[Enqueued]]"
+class Asked:
+    """What one call wants queued, the command it is, and what makes it happen once."""
+
+    batches: Mapping[TenantPk, Sequence[NewMessage]]
+    pending: Pending | None = None
+    once: Once[Sequence[Enqueued]] | None = None
 
     def size(self) -> int:
         return sum(map(len, self.batches.values()))
 
+    def names(self) -> set[tuple[int, str]]:
+        """What no two calls of one transaction may have in common: ids, and keys."""
+        ids = {(int(tenant), item.client_id) for tenant, items in self.batches.items() for item in items}
+        key = {(-1 - self.once.ticket.scope, self.once.ticket.key)} if self.once else set()
+        return ids | key
 
-def _pending(group: Sequence[_Call]) -> list[Pending]:
-    return [call.pending for call in group if call.pending is not None]
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    asked: Asked
+    answer: "asyncio.Future[Result]"
 
 
 class Enqueues:
     """Calls that wait together share a transaction; a call is in it as a whole, and its ids are its own. The
     commands they belong to are entered in the log by the same transaction."""
 
-    def __init__(self, enqueue: Callable[[Batches, Sequence[Pending]], Awaitable[list[Enqueued]]]) -> None:
+    def __init__(self, enqueue: Callable[[Sequence[Asked]], Awaitable[list[Result]]]) -> None:
         self._enqueue = enqueue
         self._waiting: list[_Call] = []
         self._rounds: set[asyncio.Task[None]] = set()
 
-    async def add(self, batches: Batches, pending: Pending | None = None) -> list[Enqueued]:
-        """What became of the call's messages, in the order of its tenants and their messages."""
-        call = _Call(batches, pending, asyncio.get_running_loop().create_future())
+    async def add(self, asked: Asked) -> Result:
+        """What became of the call's messages, in the order of its tenants and their messages; under a key maybe what
+        it was answered before, or None while it is under way elsewhere."""
+        call = _Call(asked, asyncio.get_running_loop().create_future())
         self._waiting.append(call)
         if len(self._rounds) < ROUNDS_AT_ONCE:
             task = asyncio.create_task(self._run())
@@ -93,33 +105,33 @@ class Enqueues:
             group = self._group()
             if len(group) == 1 or not await self._together(group):
                 for call in group:
-                    await _settle(call.answer, self._enqueue(call.batches, _pending([call])))
+                    await _settle(call.answer, self._alone(call))
 
     def _group(self) -> list[_Call]:
         """The first calls that wait, as many as fit and share no id; the others keep their places."""
         group: list[_Call] = []
         left: list[_Call] = []
-        taken: set[tuple[TenantPk, str]] = set()
+        taken: set[tuple[int, str]] = set()
         size = 0
         for call in self._waiting:
-            ids = {(tenant, item.client_id) for tenant, items in call.batches.items() for item in items}
-            if group and (size + call.size() > LARGEST_GROUP or not taken.isdisjoint(ids)):
+            names = call.asked.names()
+            if group and (size + call.asked.size() > LARGEST_GROUP or not taken.isdisjoint(names)):
                 left.append(call)
             else:
                 group.append(call)
-                size += call.size()
-            taken |= ids
+                size += call.asked.size()
+            taken |= names
         self._waiting = left
         return group
 
+    async def _alone(self, call: _Call) -> Result:
+        [result] = await self._enqueue([call.asked])
+        return result
+
     async def _together(self, group: Sequence[_Call]) -> bool:
         """False when something is wrong with one of the calls: each has to be tried alone."""
-        merged: dict[TenantPk, list[NewMessage]] = {}
-        for call in group:
-            for tenant, items in call.batches.items():
-                merged.setdefault(tenant, []).extend(items)
         try:
-            results = iter(await self._enqueue(merged, _pending(group)))
+            results = await self._enqueue([call.asked for call in group])
         except StorageUnavailable as error:
             for call in group:
                 call.answer.set_exception(error)
@@ -127,11 +139,6 @@ class Enqueues:
             return True
         except Exception:  # noqa: BLE001 - whose it is shows when each is tried alone
             return False
-        found = {
-            (tenant, item.client_id): next(results) for tenant, items in merged.items() for item in items
-        }
-        for call in group:
-            call.answer.set_result(
-                [found[tenant, item.client_id] for tenant, items in call.batches.items() for item in items]
-            )
+        for call, result in zip(group, results, strict=True):
+            call.answer.set_result(result)
         return True

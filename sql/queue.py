@@ -33,15 +33,12 @@ from mailproxy.records import (
 )
 from sql import rows
 from sql.engine import Engine, Last, Work, one
-from sql.gather import Batches, Enqueues
-from sql.noting import noted
-from sql.once import enqueue_once, kept, kept_answer
+from sql.enqueue import enqueue, kept, kept_answer
+from sql.gather import Asked, Enqueues, Result
 from sql.queries import Row, Step
 
 # The windows hold if a dot follows the clock they were read by within SLACK; the commit takes some of that.
 FRESH: Seconds = limits.SLACK / 2
-
-REPLACEABLE = {Status.QUEUED, Status.ERROR, Status.CANCELLED, Status.EXPIRED}
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,17 +52,22 @@ class SqlQueue:
     pending: Pending | None = None
 
     async def enqueue(self, batches: Mapping[TenantPk, Sequence[NewMessage]]) -> list[Enqueued]:
-        try:
-            return await self.enqueues.add(batches, self.pending)
-        except BaseException:
-            if self.pending is not None:
-                self.pending.entry = None
-            raise
+        found = await self._enqueue(Asked(batches, self.pending))
+        assert isinstance(found, list), "only a call under a key may have been answered before"
+        return found
 
     async def enqueue_once(
         self, batches: Mapping[TenantPk, Sequence[NewMessage]], once: Once[Sequence[Enqueued]]
     ) -> list[Enqueued] | Kept | None:
-        return await self.engine.write(lambda: enqueue_once(_enqueue_all(batches, self.fallback), once))
+        return await self._enqueue(Asked(batches, self.pending, once))
+
+    async def _enqueue(self, asked: Asked) -> Result:
+        try:
+            return await self.enqueues.add(asked)
+        except BaseException:
+            if self.pending is not None:
+                self.pending.entry = None
+            raise
 
     async def kept_answer(self, ticket: Ticket) -> Kept | None:
         step = kept_answer(ticket)
@@ -160,71 +162,7 @@ def _back_off(values: Mapping[str, object], condition: str) -> Work[Rest]:
 
 
 def enqueues(engine: Engine, fallback: bool) -> Enqueues:
-    def unit(batches: Batches, pending: Sequence[Pending]) -> Work[list[Enqueued]]:
-        work = _enqueue_all(batches, fallback)
-        return noted(work, pending) if pending else work
-
-    return Enqueues(lambda batches, pending: engine.write(lambda: unit(batches, pending)))
-
-
-def _enqueue_all(batches: Mapping[TenantPk, Sequence[NewMessage]], fallback: bool) -> Work[list[Enqueued]]:
-    """Always in the order of the tenants' keys, so that equal calls at once never lock each other out."""
-    found = {}
-    for tenant in sorted(batches):
-        found[tenant] = yield from _enqueue(tenant, batches[tenant], fallback)
-    return [answer for tenant in batches for answer in found[tenant]]
-
-
-def _enqueue(tenant: TenantPk, items: Sequence[NewMessage], fallback: bool) -> Work[list[Enqueued]]:
-    wanted = {item.client_id: item for item in items}
-    accounts = sorted({item.account_pk for item in items if item.account_pk is not None})
-    (present, former) = yield (Step("enqueue_gate", {"accounts": accounts}), Step("enqueue_former"))
-    params = {"tenant": tenant, "fallback": fallback, "former": former[0][0]}
-    gone = set(accounts) - {pk for (pk,) in present}
-    answers = {
-        item.client_id: Enqueued(item.client_id, None, "account_not_found")
-        for item in wanted.values()
-        if item.account_pk in gone
-    }
-    # A message may be deleted between the insert that met it and the look at it: then it is new after all.
-    while missing := [item for id_, item in wanted.items() if id_ not in answers]:
-        (inserted,) = yield (Step("enqueue", params, [rows.new_message(item) for item in missing]),)
-        answers |= {client_id: Enqueued(client_id, MessageId(id_)) for id_, client_id in inserted}
-        if existing := [item for item in missing if item.client_id not in answers]:
-            answers |= yield from _enqueue_existing(tenant, existing)
-    return [answers[item.client_id] for item in items]
-
-
-def _enqueue_existing(tenant: TenantPk, items: Sequence[NewMessage]) -> Work[dict[str, Enqueued]]:
-    wanted = {"tenant": tenant, "client_ids": [item.client_id for item in items]}
-    (_, found) = yield (Step("enqueue_existing_rows", wanted), Step("enqueue_existing", wanted))
-    known = {client_id: (MessageId(id_), Status(status), phase) for id_, client_id, status, phase in found}
-    answers = {}
-    replaced = []
-    for item in items:
-        if item.client_id not in known:
-            continue
-        id_, status, phase = known[item.client_id]
-        refused = _why_not_replaced(item, status, phase)
-        answers[item.client_id] = Enqueued(item.client_id, id_, refused, replaced=refused is None)
-        if refused is None:
-            replaced.append(rows.new_message(item) | {"id": id_})
-    if replaced:
-        ids = [row["id"] for row in replaced]
-        yield (Step("enqueue_replace", {"tenant": tenant, "ids": ids}, replaced),)
-    return answers
-
-
-def _why_not_replaced(item: NewMessage, status: Status, phase: int | None) -> str | None:
-    if item.rejected is not None:
-        return "exists"
-    if status is Status.SENT:
-        return "already_sent"
-    if status is Status.UNKNOWN:
-        return "outcome_unknown"
-    if phase:
-        return "being_sent"
-    return None if status in REPLACEABLE else "exists"
+    return Enqueues(lambda calls: engine.write(lambda: enqueue(calls, fallback)))
 
 
 def _take_lease(

@@ -1,7 +1,7 @@
 """Callers that wait together are served together, and none pays for another's mistake."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import cast
 
@@ -10,19 +10,20 @@ import pytest
 from mailproxy.audit import Command, CommandFilter, Pending
 from mailproxy.errors import StorageUnavailable
 from mailproxy.model import MessageId, Priority, TenantPk
+from mailproxy.once import Kept, Once, Ticket
 from mailproxy.records import Enqueued, NewMessage
-from sql.gather import LARGEST_GROUP, Enqueues, Shared
+from sql.gather import LARGEST_GROUP, Asked, Enqueues, Result, Shared
 from tests.sql.conftest import World
 
 TENANT, OTHER = TenantPk(1), TenantPk(2)
 
 
-def call(*ids: str, tenant: TenantPk = TENANT) -> dict[TenantPk, list[NewMessage]]:
-    return {
-        tenant: [
-            NewMessage(client_id=id_, account_pk=None, priority=Priority.MEDIUM, payload="{}") for id_ in ids
-        ]
-    }
+def call(*ids: str, tenant: TenantPk = TENANT, key: str | None = None) -> Asked:
+    items = [
+        NewMessage(client_id=id_, account_pk=None, priority=Priority.MEDIUM, payload="{}") for id_ in ids
+    ]
+    ticket = Ticket(tenant, key or "", b"")
+    return Asked({tenant: items}, once=Once(ticket, lambda _: Kept(b"", 200, "{}")) if key else None)
 
 
 class Recording:
@@ -33,15 +34,14 @@ class Recording:
         self._fails = fails
         self._error = error
 
-    async def __call__(
-        self, batches: Mapping[TenantPk, Sequence[NewMessage]], pending: Sequence[Pending] = ()
-    ) -> list[Enqueued]:
-        ids = [item.client_id for items in batches.values() for item in items]
+    async def __call__(self, calls: Sequence[Asked]) -> list[Result]:
+        asked = [[item.client_id for items in one.batches.values() for item in items] for one in calls]
+        ids = [id_ for own in asked for id_ in own]
         self.rounds.append(ids)
         await asyncio.sleep(0.01)
         if self._error is not None and self._fails in ids:
             raise self._error
-        return [Enqueued(id_, MessageId(n)) for n, id_ in enumerate(ids)]
+        return [[Enqueued(id_, MessageId(1)) for id_ in own] for own in asked]
 
 
 async def test_calls_that_wait_share_a_round_and_each_gets_its_own_answer() -> None:
@@ -49,7 +49,7 @@ async def test_calls_that_wait_share_a_round_and_each_gets_its_own_answer() -> N
     enqueues = Enqueues(enqueue)
     calls = [call(f"a{n}", f"b{n}", tenant=(TENANT, OTHER)[n % 2]) for n in range(20)]
     answers = await asyncio.gather(*(enqueues.add(one) for one in calls))
-    assert [[one.client_id for one in answer] for answer in answers] == [
+    assert [[one.client_id for one in answer or ()] for answer in answers] == [
         [f"a{n}", f"b{n}"] for n in range(20)
     ]
     assert len(enqueue.rounds) <= 3
@@ -63,6 +63,16 @@ async def test_equal_ids_of_different_calls_never_share_a_round() -> None:
     enqueues = Enqueues(enqueue)
     await asyncio.gather(*(enqueues.add(call("same", f"own{n}")) for n in range(5)))
     assert [ids.count("same") for ids in enqueue.rounds] == [1] * 5
+
+
+async def test_equal_keys_of_different_calls_never_share_a_round() -> None:
+    enqueue = Recording()
+    enqueues = Enqueues(enqueue)
+    calls = [call(f"m{n}", key="same" if n % 2 else f"own{n}") for n in range(6)]
+    await asyncio.gather(*(enqueues.add(one) for one in calls))
+    odd = {"m1", "m3", "m5"}
+    assert all(len(odd.intersection(ids)) <= 1 for ids in enqueue.rounds)
+    assert len(enqueue.rounds) < 6
 
 
 async def test_a_round_is_no_larger_than_it_may_be() -> None:
@@ -127,6 +137,25 @@ async def test_calls_at_once_enter_a_command_each(world: World) -> None:
     entered = {entry.id: entry.command.request_id for entry in log}
     assert len(entered) == 60
     assert [entered[one.entry or 0] for one in pending] == [f"r{n}" for n in range(60)]
+
+
+async def test_keyed_calls_at_once_are_each_queued_once_with_their_own_answer(world: World) -> None:
+    def once(n: int) -> Once[Sequence[Enqueued]]:
+        ticket = Ticket(world.tenant, f"k{n}", bytes([n]))
+        return Once(ticket, lambda found: Kept(bytes([n]), 200, ",".join(one.client_id for one in found)))
+
+    async def post(n: int) -> list[Enqueued] | Kept | None:
+        return await world.store.queue.enqueue_once({world.tenant: [world.message(f"m{n}")]}, once(n))
+
+    both = await asyncio.gather(*(post(n % 30) for n in range(60)))
+    assert all(isinstance(one, list) for one in both[:30])
+    assert not any(isinstance(one, list) for one in both[30:])
+    again = [await post(n) for n in range(30)]
+    assert [one.answer for one in again if isinstance(one, Kept)] == [f"m{n}" for n in range(30)]
+    assert await world.store.queue.queued(world.tenant, 1000) == 30
+    plain, seventh = await asyncio.gather(world.post("plain"), post(7))
+    assert plain
+    assert seventh == Kept(bytes([7]), 200, "m7")
 
 
 async def test_a_call_that_fails_enters_nothing(world: World) -> None:
