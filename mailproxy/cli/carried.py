@@ -5,7 +5,7 @@ while it has no time of an attempt: `sent_ts` and `error_ts` in 0.5, `smtp_ts` i
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, TypeVar
@@ -38,18 +38,22 @@ class NotCarried(Exception):
 
 @dataclass(frozen=True, slots=True)
 class OldTenant:
-    """`suspended` are batch codes, or `*` alone for everything."""
+    """`suspended` are batch codes, or `*` alone for everything; `notes` say what of it stays behind."""
 
     write: TenantWrite
     key_hash: bytes | None = field(repr=False)
     key_expires_at: Instant | None
     suspended: tuple[str, ...]
+    notes: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class OldAccount:
+    """`notes` say what of it stays behind."""
+
     tenant_id: str
     write: AccountWrite
+    notes: tuple[str, ...]
 
 
 def tenant(row: Row, now: Instant) -> OldTenant:
@@ -80,6 +84,7 @@ def tenant(row: Row, now: Instant) -> OldTenant:
         bytes.fromhex(row["api_key_hash"]) if is_valid else None,
         expires_at,
         tuple(code for code in str(row.get("suspended_batches") or "").split(",") if code),
+        () if is_valid else ("has no API key that is valid: make one with tenants api-key",),
     )
 
 
@@ -98,7 +103,14 @@ def account(row: Row, key: bytes | None) -> OldAccount:
         use_tls=None if use_tls is None else bool(use_tls),
         limit_behavior="reject" if row.get("limit_behavior") == "reject" else "defer",
     )
-    return OldAccount(str(row["tenant_id"]), write)
+    return OldAccount(str(row["tenant_id"]), write, tuple(_left_out(row)))
+
+
+def _left_out(row: Row) -> Iterator[str]:
+    if row.get("limit_behavior") not in (None, "", "defer", "reject"):
+        yield "limit_behavior: is neither defer nor reject; messages above a limit are deferred, as before"
+    if row.get("is_pec_account") or row.get("imap_host"):
+        yield "its IMAP mailbox (PEC) is not taken over"
 
 
 def is_unsent(row: Row) -> bool:

@@ -5,7 +5,7 @@ without accounts counts as unfinished: its suspensions are put again before a me
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from mailproxy import submission
@@ -23,7 +23,7 @@ BATCH = 200
 
 @dataclass(frozen=True, slots=True)
 class Left:
-    """Something that could not be carried over."""
+    """Something that could not be carried over, wholly or in part."""
 
     id: str
     reason: str
@@ -31,11 +31,19 @@ class Left:
 
 @dataclass(slots=True)
 class Tally:
-    """What became of the rows of one kind; `added` is what would be added when nothing is done."""
+    """What became of the rows of one kind; `added` is what would be added when nothing is done.
+
+    `left` stay behind, `notes` tell what of the added ones does.
+    """
 
     added: int = 0
     known: int = 0
     left: list[Left] = field(default_factory=list)
+    notes: list[Left] = field(default_factory=list)
+
+    def add(self, id_: str, notes: Iterable[str]) -> None:
+        self.added += 1
+        self.notes += [Left(id_, note) for note in notes]
 
 
 @dataclass(slots=True)
@@ -75,14 +83,13 @@ class Carrying:
             return
         id_ = old.write.id
         stored = await self.store.directory.tenant(id_)
-        if stored is None and self.does:
-            await self._put(old)
-            stored = await self.store.directory.tenant(id_)
-            self.tenants.added += 1
-        elif stored is None:
-            self.tenants.added += 1
-        else:
+        if stored is not None:
             self.tenants.known += 1
+        else:
+            self.tenants.add(id_, old.notes)
+            if self.does:
+                await self._put(old)
+                stored = await self.store.directory.tenant(id_)
         self._tenant_pks[id_] = stored.pk if stored else None
         if stored is not None and self.does and not await self.store.directory.account_ids(stored.pk):
             await self._suspend(stored.pk, old)
@@ -113,7 +120,7 @@ class Carrying:
         if pk is not None and await self.store.directory.account(pk, old.write.id) is not None:
             self.accounts.known += 1
         else:
-            self.accounts.added += 1
+            self.accounts.add(name, old.notes)
             if pk is not None and self.does:
                 await self.store.directory.put_account(pk, old.write)
         self._accounts.add((old.tenant_id, old.write.id))

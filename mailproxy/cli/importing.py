@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import click
 
 from mailproxy import config
 from mailproxy.cli import show
-from mailproxy.cli.carry import Carrying, Tally
+from mailproxy.cli.carry import Carrying, Left, Tally
 from mailproxy.cli.exits import Exit
 from mailproxy.cli.home import environment_settings, existing_instance
 from mailproxy.cli.names import INSTANCE
@@ -102,9 +103,14 @@ def _show(tallies: dict[str, Tally], *, done: bool) -> None:
     rows = ((name, tally.added, tally.known, len(tally.left)) for name, tally in tallies.items())
     show.table([show.Column(title) for title in titles], rows)
     for name, tally in tallies.items():
-        for left in tally.left[:MOST_SHOWN]:
-            click.echo(f"Left behind: {name.removesuffix('s')} {show.harmless(f'{left.id}: {left.reason}')}")
-        if len(tally.left) > MOST_SHOWN:
-            click.echo(f"… and {len(tally.left) - MOST_SHOWN} more {name}; --json lists them all.")
+        _list("Left behind", name, tally.left)
+        _list("Note", name, tally.notes)
     if not done:
         click.echo("Nothing was changed. Stop genro-mail-proxy, then type this again with --apply.")
+
+
+def _list(title: str, kind: str, found: Sequence[Left]) -> None:
+    for one in found[:MOST_SHOWN]:
+        click.echo(f"{title}: {kind.removesuffix('s')} {show.harmless(f'{one.id}: {one.reason}')}")
+    if len(found) > MOST_SHOWN:
+        click.echo(f"… and {len(found) - MOST_SHOWN} more {kind}; --json lists them all.")

@@ -25,6 +25,7 @@ _SERVER = (
     "host TEXT, port INTEGER, {user} TEXT, password TEXT, ttl INTEGER, limit_per_minute INTEGER,"
     " limit_per_hour INTEGER, limit_per_day INTEGER, limit_behavior TEXT, use_tls INTEGER, batch_size INTEGER"
 )
+_IMAP = "is_pec_account INTEGER DEFAULT 0, imap_host TEXT"
 _SCHEMAS = {
     "0.5": (
         _TENANTS,
@@ -35,7 +36,8 @@ _SCHEMAS = {
     ),
     "0.6": (
         _TENANTS,
-        f"CREATE TABLE accounts (pk TEXT PRIMARY KEY, id TEXT, tenant_id TEXT, {_SERVER}, UNIQUE (tenant_id, id))",
+        f"CREATE TABLE accounts (pk TEXT PRIMARY KEY, id TEXT, tenant_id TEXT, {_SERVER}, {_IMAP},"
+        " UNIQUE (tenant_id, id))",
         "CREATE TABLE messages (pk TEXT PRIMARY KEY, id TEXT, tenant_id TEXT, account_id TEXT,"
         " priority INTEGER, payload TEXT, batch_code TEXT, deferred_ts INTEGER, smtp_ts INTEGER,"
         " is_pec INTEGER, created_at TIMESTAMP DEFAULT CURRENT_TIMESTAMP, UNIQUE (tenant_id, id))",

@@ -151,6 +151,22 @@ def test_what_cannot_be_carried_over_is_named_with_its_reason(
     assert "Nothing was changed." in shown.output
 
 
+def test_what_is_carried_over_in_part_is_noted(
+    first: Instance, mail_proxy: CommandLine, tmp_path: Path
+) -> None:
+    old = GenroDatabase(tmp_path / "old.db", "0.6")
+    old.tenant(id="fine", api_key_hash="00" * 32, api_key_expires_at="2001-01-01 00:00:00")
+    old.account(id="pec", tenant_id="fine", is_pec_account=1, imap_host="imap.example.com")
+    old.account(id="odd", tenant_id="fine", limit_behavior="drop")
+    told = _import(mail_proxy, old.address, "--apply")
+    assert [one["id"] for one in told["tenants"]["notes"]] == ["fine"]
+    assert "api-key" in told["tenants"]["notes"][0]["reason"]
+    notes = {one["id"]: one["reason"] for one in told["accounts"]["notes"]}
+    assert "IMAP" in notes["fine/pec"]
+    assert "limit_behavior" in notes["fine/odd"]
+    assert _import(mail_proxy, old.address)["accounts"]["notes"] == []
+
+
 def test_a_wrong_old_key_is_told(
     first: Instance, mail_proxy: CommandLine, tmp_path: Path, key_file: Path
 ) -> None:
