@@ -1,13 +1,14 @@
 """bounces: read mail that came back, without a server."""
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from mailproxy.bounces import Report, parse
 from mailproxy.cli import show
-from mailproxy.received import MAX_OCTETS
+
+if TYPE_CHECKING:
+    from mailproxy.bounces import Report
 
 _FILE = click.Path(exists=True, dir_okay=False, readable=True, allow_dash=True)
 _COLUMNS = (
@@ -36,6 +37,8 @@ def parse_files(files: tuple[str, ...], as_json: bool) -> None:
 
     `-` is standard input. Nothing is changed, and no server is asked. Ends with 0 whatever is in the mails.
     """
+    from mailproxy.bounces import parse  # noqa: PLC0415 its patterns take long to compile
+
     rows: list[tuple[object, ...]] = []
     for name in files:
         report = parse(_octets(name))
@@ -48,6 +51,8 @@ def parse_files(files: tuple[str, ...], as_json: bool) -> None:
 
 
 def _octets(name: str) -> bytes:
+    from mailproxy.received import MAX_OCTETS  # noqa: PLC0415 as above
+
     try:
         with click.open_file(name, "rb") as file:
             octets: bytes = file.read(MAX_OCTETS + 1)
@@ -56,7 +61,7 @@ def _octets(name: str) -> bytes:
         raise click.BadParameter(f"{name!r}: {error.strerror}") from error
 
 
-def _object(name: str, report: Report) -> dict[str, Any]:
+def _object(name: str, report: "Report") -> dict[str, Any]:
     return {
         "file": name,
         "kind": report.kind,
@@ -76,7 +81,7 @@ def _object(name: str, report: Report) -> dict[str, Any]:
     }
 
 
-def _rows(name: str, report: Report) -> list[tuple[object, ...]]:
+def _rows(name: str, report: "Report") -> list[tuple[object, ...]]:
     original = report.original_id or report.original_message_id
     if not report.recipients:
         return [(name, report.kind, None, None, None, None, None, original, None)]
