@@ -1,9 +1,15 @@
 """The main job on both databases: posted over HTTP, handed over by a sender process, reported to the tenant."""
 
+import asyncio
+from pathlib import Path
 from typing import Any
 
+from standardwebhooks import Webhook
+
+from mailproxy.demo.endpoint import Request
 from tests.process.peers import SmtpServer, TenantEndpoint, letters
 from tests.process.service import Service, until
+from tests.support.tenant import Endpoint
 
 
 def test_a_message_goes_out_and_its_report_comes_back(
@@ -54,6 +60,35 @@ def test_of_two_recipients_one_refused_the_message_is_sent_and_the_refusal_repor
     assert told.kind == "sent"
     for refused in (told.item["refused_recipients"], service.messages(tenant)[id_]["refused_recipients"]):
         assert [(one["address"], one["code"]) for one in refused] == [("refuse550@example.com", 550)]
+
+
+async def test_calls_are_signed_through_a_change_of_secrets(
+    service: Service, tenant: str, tmp_path: Path
+) -> None:
+    async with Endpoint(tmp_path / "calls") as endpoint:
+        former, new = await asyncio.to_thread(_change_secrets, service, tenant, endpoint)
+    first, last = (_telling(endpoint, f"{tenant}-main-{number}") for number in range(2))
+    Webhook(former).verify(first.body, dict(first.headers))
+    for secret in (former, new):
+        Webhook(secret).verify(last.body, dict(last.headers))
+
+
+def _telling(endpoint: Endpoint, id_: str) -> Request:
+    """The first call that told of this message."""
+    return next(one for one in endpoint.requests if id_.encode() in one.body)
+
+
+def _change_secrets(service: Service, tenant: str, endpoint: Endpoint) -> tuple[str, str]:
+    """One message is reported under the first secret, one while both are active."""
+    service.call("PUT", f"/tenant/{tenant}", {"client_base_url": endpoint.url})
+    secrets = []
+    for number in range(2):
+        made = service.call("POST", f"/tenant/{tenant}/webhook-secret")
+        secrets.append(str(made["webhook_secret"]))
+        service.post(letters(tenant, "main", range(number, number + 1)))
+        id_ = f"{tenant}-main-{number}"
+        until(lambda id_=id_: id_ in {item["id"] for item in endpoint.items()}, so=service.last_words)
+    return secrets[0], secrets[1]
 
 
 def _until_reported(service: Service, tenant: str, id_: str) -> dict[str, Any]:
