@@ -25,6 +25,7 @@ from mailproxy.client.answers import (
     WebhookSecret,
 )
 from mailproxy.client.callbacks import Report, read_reports, reports_in
+from mailproxy.client.connections import UnknownConnection, connect, register_connection
 from mailproxy.client.errors import (
     AnswerLost,
     ApiError,
@@ -94,8 +95,11 @@ __all__ = [
     "Unauthorized",
     "Unavailable",
     "UnexpectedAnswer",
+    "UnknownConnection",
     "Unreachable",
     "WebhookSecret",
+    "connect",
     "read_reports",
+    "register_connection",
     "reports_in",
 ]
