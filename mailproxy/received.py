@@ -40,6 +40,7 @@ class Limit(StrEnum):
     HEADER = "header"
     PARTS = "parts"
     DEPTH = "depth"
+    RECIPIENTS = "recipients"
 
 
 Fields = tuple[tuple[str, str], ...]

@@ -4,11 +4,9 @@ import re
 from collections.abc import Callable, Iterator
 
 from mailproxy.bounces import status
-from mailproxy.bounces.report import Action, Recipient
+from mailproxy.bounces.report import MAX_EXPLAINED, MAX_RECIPIENTS, Action, Recipient
 from mailproxy.received import Fields, Mail, Part, fields_of, first
 
-MAX_RECIPIENTS = 1_000
-MAX_EXPLAINED = 100
 MAX_ADDRESS = 320
 
 MEDIA_TYPES = frozenset(["message/delivery-status", "message/global-delivery-status", "text/delivery-status"])

@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from mailproxy.bounces.originals import Original
+from mailproxy.bounces.report import MAX_RECIPIENTS
 from mailproxy.received import Mail, every, unencoded
 
 MAX_LINE = 400
-MAX_RECIPIENTS = 100
 INTRODUCED_LINES = 6
 
 _LOCAL = re.compile(r"[^\s<>()\[\],;:\"'@\\|]{1,64}")

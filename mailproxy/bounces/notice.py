@@ -2,12 +2,13 @@
 
 import html
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 from mailproxy.bounces import phrases, status
 from mailproxy.bounces.naming import BLANK, MAX_LINE, Found, lines_with, recipients_named
 from mailproxy.bounces.originals import Original, is_returned
-from mailproxy.bounces.report import Action, Kind, Recipient
+from mailproxy.bounces.report import MAX_EXPLAINED, Action, Kind, Recipient
 from mailproxy.received import Mail, Part, unencoded
 
 MAX_LINES = 400
@@ -15,6 +16,44 @@ MAX_NOTICES = 5
 
 _TAG = re.compile(r"<(?:/?(\w{1,10})[^<>@]{0,2000}|!\w{1,10}[^<>@]{0,2000}|a\s[^<>]{0,2000})/?>")
 _LINE_TAGS = frozenset(["br", "p", "div", "tr", "li", "h1", "h2", "h3", "table", "td", "ul", "pre", "hr"])
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """What a server wrote to people; `telling` are the paragraphs that give a cause, `coded` those with a code."""
+
+    text: str
+    telling: tuple[str, ...]
+    coded: tuple[str, ...]
+
+    def explain(self, address: str) -> str:
+        """What it says of an address, "" where it does not name it."""
+        if not address or address not in self.text:
+            return ""
+        about = lines_with(address, self.text).partition(address)[2].strip(" \t\n>:;\"'])")
+        return self.explanation(Found(address, about))
+
+    def explanation(self, found: Found, *, alone: bool = False) -> str:
+        """Why it failed: the lines that speak of the recipient, else a line with a cause, else what happened.
+
+        What is said of the only recipient need not name it.
+        """
+        if status.tells(found.about) and not (alone and self.coded and not _has_code(found.about)):
+            return found.about
+        of_address = tuple(each for each in self.telling if found.address in each)
+        ordered = self.coded + of_address if alone else of_address + self.coded
+        telling = next(iter(ordered + self.telling), "")
+        lines = [line for line in telling.split("\n") if not BLANK.fullmatch(line)]
+        tells = _has_code if _has_code(telling) else status.tells
+        at = next((number for number, line in enumerate(lines) if tells(line)), 0)
+        return "\n".join(lines[at : at + 4]).strip() or found.about or _saying(self.text) or ""
+
+
+def notice_of(mail: Mail) -> Notice:
+    """The text before the original begins; HTML only where there is no plain text."""
+    text = "\n".join(_texts(mail))
+    telling = tuple(each for each in text.split("\n\n") if status.tells(each))
+    return Notice(text, telling, tuple(each for each in telling if _has_code(each)))
 
 
 def is_by_mail_system(mail: Mail, *, is_marked_automatic: bool) -> bool:
@@ -35,77 +74,41 @@ def is_by_mail_system(mail: Mail, *, is_marked_automatic: bool) -> bool:
     return not is_quoted and phrases.FAILURE_SUBJECT.search(subject) is not None
 
 
-def read_notice(mail: Mail, text: str, original: Original) -> tuple[Kind, tuple[Recipient, ...]]:
-    """Whether the notice, of which `text` is what the server wrote, tells of a failure or a delay, and of whose."""
+def read_notice(mail: Mail, notice: Notice, original: Original) -> tuple[Kind, tuple[Recipient, ...]]:
+    """Whether the notice tells of a failure or a delay, and of whose."""
     subject = unencoded(mail.top.get("subject") or "")
-    kind = _kind(subject, text)
+    kind = _kind(subject, notice.text)
     if kind is Kind.NONE:
         return kind, ()
-    named = recipients_named(text, mail, original)
-    alone = len(named) == 1
-    recipients = [_recipient(each, kind, text, subject, alone=alone) for each in named]
+    named = recipients_named(notice.text, mail, original)
+    whole = status.read_prose(f"{notice.text}\n{subject}")
+    recipients = []
+    for number, each in enumerate(named):
+        reason = notice.explanation(each, alone=len(named) == 1) if number < MAX_EXPLAINED else ""
+        verdict = status.read_prose(reason) if status.tells(reason) else whole
+        recipients.append(_recipient(each.address, kind, verdict, reason or subject))
     return kind, tuple(recipients)
 
 
-def _recipient(found: Found, kind: Kind, text: str, subject: str, *, alone: bool) -> Recipient:
-    about = explanation(found, text, alone=alone)
-    verdict = status.read_prose(about)
-    if not status.tells(about):
-        verdict = status.read_prose(f"{about}\n{text}\n{subject}")
-    if kind is Kind.DELAY:
-        verdict = status.without_final(verdict)
+def _recipient(address: str, kind: Kind, verdict: status.Verdict, reason: str) -> Recipient:
+    is_delay = kind is Kind.DELAY
+    judged = status.without_final(verdict) if is_delay else verdict
     return Recipient(
-        found.address,
-        Action.DELAYED if kind is Kind.DELAY else Action.FAILED,
-        verdict.status,
-        verdict.type,
-        verdict.bounce_class,
-        verdict.smtp_code,
-        status.one_line(about) or status.one_line(subject),
+        address,
+        Action.DELAYED if is_delay else Action.FAILED,
+        judged.status,
+        judged.type,
+        judged.bounce_class,
+        judged.smtp_code,
+        status.one_line(reason),
     )
-
-
-def explainer(text: str) -> Callable[[str], str]:
-    """What a notice says of an address, "" where it does not name it."""
-
-    def explain(address: str) -> str:
-        at = text.find(address) if address else -1
-        if at < 0:
-            return ""
-        about = lines_with(address, text).partition(address)[2].strip(" \t\n>:;\"'])")
-        return explanation(Found(address, about), text)
-
-    return explain
-
-
-def explanation(found: Found, text: str, *, alone: bool = False) -> str:
-    """Why it failed: the lines that speak of the recipient, else a line with a cause, else what happened.
-
-    What is said of the only recipient need not name it.
-    """
-    paragraphs = [each for each in text.split("\n\n") if status.tells(each)]
-    with_code = [each for each in paragraphs if _has_code(each)]
-    if status.tells(found.about) and not (alone and with_code and not _has_code(found.about)):
-        return found.about
-    of_address = [each for each in paragraphs if found.address in each]
-    ordered = with_code + of_address if alone else of_address + with_code
-    telling = next(iter(ordered + paragraphs), "")
-    lines = [line for line in telling.split("\n") if not BLANK.fullmatch(line)]
-    tells = _has_code if _has_code(telling) else status.tells
-    at = next((number for number, line in enumerate(lines) if tells(line)), 0)
-    return "\n".join(lines[at : at + 4]).strip() or found.about or _saying(text) or ""
 
 
 def _has_code(prose: str) -> bool:
     return any(status.codes_in(prose))
 
 
-def text_of(mail: Mail) -> str:
-    """What the server wrote: the text before the original begins; HTML only where there is no plain text."""
-    return "\n".join(_notices(mail))
-
-
-def _notices(mail: Mail) -> Iterator[str]:
+def _texts(mail: Mail) -> Iterator[str]:
     parts = []
     for part in mail.leaves:
         if is_returned(part) and part is not mail.top:

@@ -2,8 +2,8 @@
 
 from mailproxy.bounces import answers, delivery_status, notice
 from mailproxy.bounces.originals import Original, original_of
-from mailproxy.bounces.report import Action, Kind, Recipient, Report
-from mailproxy.received import Mail, read
+from mailproxy.bounces.report import MAX_RECIPIENTS, Action, Kind, Recipient, Report
+from mailproxy.received import Limit, Mail, read
 
 _Reading = tuple[Kind, tuple[Recipient, ...]]
 
@@ -13,25 +13,26 @@ def parse(raw: bytes) -> Report:
     mail = _unwrapped(read(raw))
     original = original_of(mail)
     kind, recipients = _reading(mail, original)
-    return Report(kind, recipients, original.tracking_id, original.message_id, original.proofs, mail.exceeded)
+    exceeded = mail.exceeded | ({Limit.RECIPIENTS} if len(recipients) >= MAX_RECIPIENTS else set())
+    return Report(kind, recipients, original.tracking_id, original.message_id, original.proofs, exceeded)
 
 
 def _reading(mail: Mail, original: Original) -> _Reading:
     complainers = answers.complaint_of(mail)
     if complainers is not None:
         return Kind.COMPLAINT, complainers
-    text = notice.text_of(mail)
-    stated = delivery_status.recipients_of(mail, notice.explainer(text))
+    written = notice.notice_of(mail)
+    stated = delivery_status.recipients_of(mail, written.explain)
     if stated:
         return _kind_of(stated), stated
     if answers.is_receipt(mail):
-        refused = answers.refusal_of(mail, text)
+        refused = answers.refusal_of(mail, written.text)
         return (Kind.AUTO_REPLY, ()) if refused is None else (Kind.BOUNCE, refused)
     is_automatic = answers.is_marked_automatic(mail)
     if not answers.has_answering_subject(mail) and notice.is_by_mail_system(
         mail, is_marked_automatic=is_automatic
     ):
-        kind, recipients = notice.read_notice(mail, text, original)
+        kind, recipients = notice.read_notice(mail, written, original)
         if kind is not Kind.NONE:
             return kind, recipients
     return (Kind.AUTO_REPLY if is_automatic or answers.has_null_return_path(mail) else Kind.NONE), ()

@@ -5,6 +5,9 @@ from enum import StrEnum
 
 from mailproxy.received import Limit
 
+MAX_RECIPIENTS = 1_000
+MAX_EXPLAINED = 100
+
 
 class Kind(StrEnum):
     BOUNCE = "bounce"
@@ -72,7 +75,8 @@ class Report:
 
     `original_id` is the tracking header of the message it is about, `original_message_id` that message's
     Message-ID with its angle brackets. `proofs` are the tags it carries that may prove that its author has
-    seen our message (see `proof`). `exceeded` names the limits beyond which the mail was not read.
+    seen our message (see `proof`). `exceeded` names the limits beyond which the mail was not read; with
+    MAX_RECIPIENTS recipients there may be more.
     """
 
     kind: Kind

@@ -8,8 +8,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from mailproxy import pec
-from mailproxy.bounces import Action, Kind, Report, naming, parse
-from mailproxy.bounces import delivery_status as dsn
+from mailproxy.bounces import Action, Kind, Report, parse
+from mailproxy.bounces.report import MAX_RECIPIENTS
 from mailproxy.bounces.status import MAX_REASON
 from mailproxy.received import MAX_DEPTH, MAX_OCTETS, MAX_PARTS, Limit, read
 from tests.bounces import test_notices
@@ -36,7 +36,7 @@ SEEDS = (
 def check(found: Report) -> None:
     """What holds for every report, whatever it was read from."""
     assert found.kind in Kind
-    assert len(found.recipients) <= max(dsn.MAX_RECIPIENTS, naming.MAX_RECIPIENTS)
+    assert len(found.recipients) <= MAX_RECIPIENTS
     for each in found.recipients:
         assert "@" in each.address
         assert not any(char.isspace() for char in each.address if char != " ")
@@ -73,6 +73,13 @@ HOSTILE: dict[str, Callable[[], bytes]] = {
     "domains": lambda: LIST + b"a@" + b"b." * (2 * MIB),
     "expansions": lambda: LIST + b"  a@b.c\n    (generated from d@e.f)\n" * 60_000,
     "x400": lambda: LIST + b";dda:SMTP=" * 400_000,
+    "many-named": lambda: (
+        DAEMON
+        + b"X-Failed-Recipients: "
+        + b", ".join(b"a%d@b.c" % n for n in range(1500))
+        + b"\n\n"
+        + b"".join(b"a%d@b.c: 550 unknown user\n\n" % n for n in range(1500))
+    ),
     "labels": lambda: LIST + b"Failed recipient: a@b.c\n" * 100_000,
     "empty-lines": lambda: DAEMON + b"\n" * (4 * MIB),
     "carriage-returns": lambda: DAEMON.replace(b"\n", b"\r") + b"\r" * (4 * MIB),
@@ -129,6 +136,8 @@ def test_memory_is_bounded() -> None:
         ("header-lines", Limit.HEADER),
         ("header-line", Limit.HEADER),
         ("great", Limit.OCTETS),
+        ("recipients", Limit.RECIPIENTS),
+        ("many-named", Limit.RECIPIENTS),
     ],
 )
 def test_the_limit_that_was_met_is_named(name: str, limit: Limit) -> None:
