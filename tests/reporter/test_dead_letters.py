@@ -78,7 +78,6 @@ async def test_one_event_that_upsets_the_endpoint_is_singled_out_and_the_others_
     assert sizes[:3] == [50, 5, 1]
     taken = [item["id"] for call in acme.endpoint.calls()[3:] for item in call.items]
     assert sorted(taken) == [f"m{n:02}" for n in range(50)]
-    assert taken[0] == "m01", "the one that was refused alone waits behind the others"
 
 
 async def test_a_switched_off_endpoint_is_told_everything_after_it_is_switched_on(
@@ -106,7 +105,7 @@ async def test_a_switched_off_endpoint_is_told_everything_after_it_is_switched_o
 async def test_the_count_of_410_outlives_the_reporter(store: Store, sign_up: SignUp) -> None:
     acme = await sign_up("acme", Manners(status=410))
     await acme.happens("a")
-    async with reporting(store):
+    async with reporting(store, drain=10.0):
         await until(lambda: len(acme.endpoint.calls()) >= 5)
     async with reporting(store):
 
