@@ -12,7 +12,7 @@ from mailproxy.cli import show
 )
 @show.json_option
 def demo(postgres: bool, messages: int, as_json: bool) -> int:
-    """Send messages through a throw-away instance and watch them arrive."""
+    """Watch messages travel through a throw-away instance."""
     from mailproxy.demo.run import run_demo  # noqa: PLC0415 what only the demo needs takes long to import
 
     return run_demo(postgres=postgres, messages=messages, as_json=as_json)
