@@ -91,7 +91,7 @@ def add(place: Place, /, account_id: str, as_json: bool, defaults: bool, **optio
 @show.json_option
 @pass_place
 def update(place: Place, /, account_id: str, as_json: bool, **options: Any) -> None:
-    """Change what is given of an account, nothing else, and switch it on."""
+    """Change what is given of an account, and switch it on."""
     given = given_of(options)
     if not given:
         raise click.UsageError("Nothing to change: give at least one option.")

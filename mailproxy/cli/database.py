@@ -26,7 +26,10 @@ def db() -> None:
 @instance_option
 @show.json_option
 def migrate(instance: str | None, as_json: bool) -> None:
-    """Apply the migrations that are missing; safe when two do it at once."""
+    """Apply the migrations that are missing.
+
+    Safe when two do it at once.
+    """
     database = _settings(instance).database
     applied = migrations.migrate(database)
     if as_json:
@@ -40,7 +43,10 @@ def migrate(instance: str | None, as_json: bool) -> None:
 @instance_option
 @show.json_option
 def status(instance: str | None, as_json: bool) -> int:
-    """List the migrations; exit code 1 while some are missing or unknown."""
+    """List the migrations.
+
+    The exit code is 1 while some are missing or unknown.
+    """
     database = _settings(instance).database
     found = migrations.status(database)
     current = not found.pending and not found.unknown

@@ -123,7 +123,7 @@ def update(
 @show.json_option
 @pass_server
 def api_key(server: Server, tenant_id: str, keep_previous: int, as_json: bool) -> None:
-    """Make a new API key in place of the former one and print it."""
+    """Print a new API key, which replaces the former one."""
 
     async def work(client: AsyncMailProxyClient) -> str:
         await shown_tenant(client, server, tenant_id)
