@@ -1,10 +1,10 @@
 """Nodes of one database restarted one after the other under load: no client sees an error (RELIABILITY H15)."""
 
 import itertools
+import signal
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
-from pathlib import Path
 
 import httpx
 import pytest
@@ -15,6 +15,7 @@ from tests.process.service import ADMIN, Service, running, until
 from tests.process.test_kills import check_that_nothing_is_lost_or_doubled
 
 CLIENTS, BATCH = 4, 2
+ROLES = ("api", "scout", "reporter", "maintenance", "sender")
 
 
 class Callers:
@@ -73,13 +74,16 @@ class Callers:
         self.errors.append("no node takes connections")
 
 
-@pytest.fixture
-def nodes(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[list[Service]]:
+@pytest.fixture(scope="module")
+def nodes(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[list[Service]]:
+    folder = tmp_path_factory.mktemp("nodes")
     with ExitStack() as stack:
-        environ = stack.enter_context(database("postgres", tmp_path, request))
+        environ = stack.enter_context(database("postgres", folder, request))
         settings = {"GMP_API_WORKERS": "2", "GMP_LEASE_SECONDS": "3", "GMP_DRAIN_SECONDS": "10"}
         yield [
-            stack.enter_context(running(tmp_path / name, environ, GMP_NODE_ID=name, **settings))
+            stack.enter_context(running(folder / name, environ, GMP_NODE_ID=name, **settings))
             for name in ("first", "second")
         ]
 
@@ -99,6 +103,24 @@ def test_nodes_are_restarted_one_by_one_and_no_client_sees_an_error(
         more_goes_through(callers, smtp, tenant, nodes)
     assert callers.errors == []
     check_that_nothing_is_lost_or_doubled(nodes[0], tenant, callers.accepted, smtp, endpoint, in_doubt=0)
+
+
+@pytest.mark.timeout(180)
+def test_a_node_that_is_alone_reloads_and_no_client_sees_an_error(
+    nodes: list[Service], smtp: SmtpServer, endpoint: TenantEndpoint
+) -> None:
+    node = nodes[0]
+    tenant = add_tenant(node, smtp, endpoint)
+    with Callers([node], tenant) as callers:
+        more_goes_through(callers, smtp, tenant, [node])
+        before = {pid for role in ROLES for pid in node.pids(role)}
+        node.signal(signal.SIGHUP)
+        until(
+            lambda: not before & {pid for role in ROLES for pid in node.pids(role)}, 60.0, so=node.last_words
+        )
+        more_goes_through(callers, smtp, tenant, [node])
+    assert callers.errors == []
+    check_that_nothing_is_lost_or_doubled(node, tenant, callers.accepted, smtp, endpoint, in_doubt=0)
 
 
 def more_goes_through(callers: Callers, smtp: SmtpServer, tenant: str, nodes: list[Service]) -> None:
