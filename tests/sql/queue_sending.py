@@ -10,7 +10,7 @@ from tests.sql.queue_bench import TICK
 from tests.sql.queue_nouns import Token, Verdict
 from tests.sql.queue_watched import ACCOUNTS, NAMES, NODES, Sender, Watched
 
-TTL = 2.5
+TTL = 3.5
 POISON = 2
 
 GIVEN = RecipientOutcome(0, True, "given@example.org")
@@ -99,7 +99,7 @@ class Sending(Watched):
         kept = self.bench.run(self.queue.renew_leases(one.epoch, list(self.pks.values()), TTL * TICK))
         assert kept == {(self.pks[name], slot) for name, slot in self.model.renew(one.epoch, TTL)}
 
-    @rule(ticks=st.sampled_from((1, 1, 2, 3)))
+    @rule(ticks=st.sampled_from((1, 1, 1, 2, 4)))
     def pass_time(self, ticks: int) -> None:
         self.bench.write("pass_time", gone=ticks * TICK, ticks=ticks)
         self.model.now += ticks
@@ -216,6 +216,33 @@ class Sending(Watched):
             token.id: (token, what[place]) for place, token in enumerate(reversed(one.known)) if place in what
         }
         self.settle_these(one, list(chosen.values()))
+
+    @precondition(lambda self: any(one.known for one in self.senders))
+    @rule(which=claims_of, what=st.sampled_from(sorted(VERDICTS)))
+    def tell_again(self, which: int, what: str) -> None:
+        """An outcome of an earlier claim, best of a message that its process has claimed again since."""
+        told = [(one, token) for one in self.senders for token in one.known]
+        best = [(one, token) for one, token in told if self.is_superseded(one, token)] or told
+        one, token = best[which % len(best)]
+        self.settle_these(one, [(token, what)])
+
+    def is_superseded(self, one: Sender, token: Token) -> bool:
+        letter = self.model.letters.get(token.name)
+        if letter is None or letter.row is None or letter.row.epoch != one.epoch:
+            return False
+        return (letter.row.claim, letter.revision) != (token.claim, token.revision)
+
+    @rule(
+        which=claims_of, first=st.sampled_from(("withheld", "withheld", "temporary", "permanent", "unknown"))
+    )
+    def claim_twice(self, which: int, first: str) -> None:
+        """One process claims, settles, and claims once more what came back meanwhile."""
+        one, *where = self.holder(which)
+        tokens = self.claim_as(one, *where, 2)
+        self.settle_these(one, [(token, first) for token in tokens])
+        if first != "withheld":
+            self.pass_time(1)
+        self.claim_as(one, *where, 4)
 
     def settle_these(self, one: Sender, chosen: list[tuple[Token, str]]) -> None:
         if not chosen:

@@ -26,6 +26,7 @@ from tests.sql.queue_watched import ACCOUNTS, NODES, Sender
 
 EXAMPLES = "MAILPROXY_TEST_EXAMPLES"
 TENANTS = count(1)
+FEW = {"postgres": 25, "sqlite": 60}
 
 
 class QueueMachine(Sending, Outside):
@@ -53,6 +54,8 @@ class QueueMachine(Sending, Outside):
         for node in NODES:
             self.register(node)
         self.post(["a", "b"], "one", None, Priority.HIGH, None, 9.5)
+        for number, name in enumerate(ACCOUNTS):
+            self.take_lease(number, name, 0, False)
 
     def teardown(self) -> None:
         if hasattr(self, "tenant"):
@@ -73,7 +76,7 @@ class QueueMachine(Sending, Outside):
         self.senders = [Sender(Epoch(0), "", "", [])] * first
         self.register("near")
         last = len(self.senders) - 1
-        self.pass_time(3)
+        self.pass_time(4)
         for account in ACCOUNTS:
             self.mend(account, True)
             self.take_lease(last, account, 0, False)
@@ -90,7 +93,7 @@ class QueueMachine(Sending, Outside):
             self.pass_time(1)
         self.the_database_says_what_the_model_says()
         assert all(letter.row is None for letter in self.model.letters.values())
-        self.pass_time(3)
+        self.pass_time(4)
         for account in ACCOUNTS:
             self.take_lease(last, account, 0, False)
             self.recover(last, account, 0.5, "")
@@ -102,7 +105,7 @@ class QueueMachine(Sending, Outside):
 def test_the_queue_does_what_its_model_does(settings: Settings) -> None:
     wanted = os.environ.get(EXAMPLES)
     profile = hypothesis.settings(
-        max_examples=int(wanted or 25),
+        max_examples=int(wanted or FEW[settings.database.kind]),
         stateful_step_count=60,
         deadline=None,
         derandomize=wanted is None,
