@@ -17,6 +17,10 @@ Written by `python -m mailproxy.cli.reference > docs/cli.md`; a test finds what 
 `NAME` is an instance and `TENANT` a tenant of it; `mail-proxy use NAME/TENANT` lets both be left out. `--json` prints
 one JSON document instead of text for people. `mail-proxy COMMAND --help` says the same as this page.
 
+With `--url URL` in place of `NAME` (or `GMP_URL`) commands work on a server somewhere else. The admin token or a
+tenant's key is taken from `--token`, `GMP_API_TOKEN` or the file that `GMP_API_TOKEN_FILE` names. What needs an
+instance's files or database ends with 4 there.
+
 | exit code | meaning |
 |---|---|
 """

@@ -39,12 +39,18 @@ def test_the_code_in_the_clients_page_does_what_it_says(
 
 def test_the_clients_page_names_every_call() -> None:
     text = PAGE.read_text()
-    rows = dict(re.findall(r"^\| `(proxy[.a-z]*)` \| (.*) \|$", text, re.MULTILINE))
-    for name, kind in (
-        ("proxy", faces.MailProxyClient),
-        ("proxy.messages", faces.Messages),
-        ("proxy.accounts", faces.Accounts),
-        ("proxy.tenants", faces.Tenants),
-    ):
-        calls = {one for one, call in vars(kind).items() if isinstance(call, Call)}
-        assert calls <= set(re.findall(r"\w+", rows[name]))
+    rows = dict(re.findall(r"^\| `(proxy[._a-z]*)` \| (.*) \|$", text, re.MULTILINE))
+    with MailProxyClient("http://127.0.0.1:1") as proxy:
+        groups = {
+            name: getattr(proxy, name)
+            for name, kind in vars(faces.MailProxyClient).items()
+            if _is_group(kind)
+        }
+        assert rows.keys() == {"proxy", *(f"proxy.{name}" for name in groups)}
+        for name, group in {"": proxy, **groups}.items():
+            calls = {one for one, call in vars(type(group)).items() if isinstance(call, Call)}
+            assert calls <= set(re.findall(r"\w+", rows[f"proxy.{name}".rstrip(".")]))
+
+
+def _is_group(member: object) -> bool:
+    return isinstance(member, property) and member is not faces.MailProxyClient.connection
