@@ -165,9 +165,10 @@ def test_a_pid_file_nobody_can_read_means_stopped(
 def test_a_birth_tells_processes_apart() -> None:
     ours = process.birth_of(os.getpid())
     assert ours == process.birth_of(os.getpid())
-    assert ours != process.birth_of(os.getppid())
-    with subprocess.Popen(["true"]) as gone:
-        until(lambda: process.birth_of(gone.pid) is None)
+    with subprocess.Popen(["cat"], stdin=subprocess.PIPE) as later:
+        assert process.birth_of(later.pid) not in (None, ours)
+        later.kill()
+        until(lambda: process.birth_of(later.pid) is None)
 
 
 def test_a_port_that_is_taken_is_a_conflict(mail_proxy: CommandLine) -> None:
