@@ -19,6 +19,7 @@ from mailproxy.model import Instant, Seconds
 from supervisor import child as birth
 from supervisor.backoff import History, after_death
 from supervisor.child import Child, Vacancy
+from supervisor.notify import ServiceManager
 from supervisor.plan import Dismiss, Fork, Give, Pace, RoleSet, Rouse, Sender, plan
 from workers.control import AccountSlot, Assign, Channel, Idle, Message, Ready, Reaped, Wake, Wanted
 from workers.frame import DONE, HURRIED_DRAIN, MISCONFIGURED, TRY_AGAIN, Life
@@ -42,6 +43,7 @@ class Arbiter:
     api_argv: Callable[[int], list[str]] | None
     reload: Callable[[], Settings]
     pace: Pace
+    service_manager: ServiceManager
 
     children: dict[int, Child] = field(default_factory=dict)
     vacancies: list[Vacancy] = field(default_factory=list)
@@ -71,6 +73,7 @@ class Arbiter:
                 self._listen(self._pause(now))
                 self._reap()
                 self._watch(time.monotonic())
+                self._tell(time.monotonic())
         return self.exit_code
 
     def _single_roles(self) -> list[str]:
@@ -169,7 +172,8 @@ class Arbiter:
     def _pause(self, now: Instant) -> Seconds:
         moments = [vacancy.not_before for vacancy in self.vacancies]
         moments += [child.kill_at for child in self.children.values() if child.kill_at is not None]
-        return min([1.0, *(moment - now for moment in moments if moment > now)])
+        longest = min(1.0, self.service_manager.beat or 1.0)
+        return min([longest, *(moment - now for moment in moments if moment > now)])
 
     def _listen(self, pause: Seconds) -> None:
         ready = {key.fd for key, _ in self.selector.select(pause)}
@@ -312,7 +316,25 @@ class Arbiter:
                 child.send(signal.SIGABRT)
                 child.kill_at = now + 2.0
 
+    def _tell(self, now: Instant) -> None:
+        up = sum(self._is_up(child, now) for child in self.children.values())
+        status = f"{up} of {len(self.children)} processes up, {len(self._of(SENDER))} of them senders"
+        self.service_manager.tell(
+            now, is_settled=self._is_settled(now), is_stopping=self.exit_code is not None, status=status
+        )
+
+    def _is_settled(self, now: Instant) -> bool:
+        """Whether every place is filled by a process that is up and has the newest settings."""
+        for child in self.children.values():
+            if child.leaving:
+                if child.role != SENDER and not self._is_succeeded(child):
+                    return False
+            elif child.generation < self.generation or (child.role != SENDER and not self._is_up(child, now)):
+                return False
+        return all(vacancy.role == SENDER for vacancy in self.vacancies)
+
     def _reload(self) -> None:
+        self.service_manager.reloading(time.monotonic())
         try:
             self.settings = self.reload()
         except ConfigurationError as error:

@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import gc
+import os
 import signal
 import socket
 from collections.abc import Callable, Iterator
@@ -10,6 +11,7 @@ from collections.abc import Callable, Iterator
 from mailproxy import log
 from mailproxy.config import Settings
 from supervisor.arbiter import Arbiter
+from supervisor.notify import service_manager
 from supervisor.plan import Pace, RoleSet
 from workers.frame import MISCONFIGURED, TRY_AGAIN
 
@@ -34,6 +36,7 @@ def run(
     SIGHUP calls `reload` for new settings (host and port stay as they are). Called from the main thread of a
     process that has imported what workers need, and has no other thread, event loop or open connection.
     """
+    manager = service_manager(os.environ)
     try:
         listener = _bind(settings.host, settings.port) if api_argv else None
     except OSError as error:
@@ -46,8 +49,9 @@ def run(
         gc.collect()
         gc.freeze()
         stack.callback(gc.unfreeze)
+        pace = pace or Pace()
         arbiter = Arbiter(
-            settings, node, roles, noted, [note, *own], listener, api_argv, reload, pace or Pace()
+            settings, node, roles, noted, [note, *own], listener, api_argv, reload, pace, manager
         )
         code = arbiter.run()
     _log.info("stopped", code=code)
