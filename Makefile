@@ -7,10 +7,10 @@ ARGS ?=
 JOBS ?= 4
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test campaign corpus fuzz check fix bench run lock clean
+.PHONY: help demo test campaign corpus fuzz check deploy-check fix bench run lock clean
 
 help: ## show what can be done
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 $(VENV)/.installed: pyproject.toml requirements.lock
 	$(PYTHON) -m venv $(VENV)
@@ -40,6 +40,11 @@ check: $(VENV)/.installed ## lint, format, types, import directions
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+deploy-check: $(VENV)/.installed ## hold the files in deploy/ against the schemas of those who read them
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check "yamllint>=1.38,<2" "check-jsonschema>=0.39,<1" \
+		"kubernetes-validate>=1.37,<2"
+	PATH="$(CURDIR)/$(BIN):$$PATH" deploy/check
+
 fix: $(VENV)/.installed ## apply the formatter and the safe fixes
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
@@ -55,6 +60,9 @@ lock: ## renew requirements.lock within the ranges of pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check pip-tools
 	$(BIN)/pip-compile --quiet --upgrade --strip-extras --extra dev --no-emit-index-url --no-emit-trusted-host \
 		--no-emit-find-links --generate-hashes --allow-unsafe -o requirements.lock pyproject.toml
+	for lock in "run.lock pyproject.toml" "build.lock deploy/container/build.in"; do \
+		$(BIN)/pip-compile --quiet --strip-extras --no-emit-index-url --no-emit-trusted-host --no-emit-find-links \
+		--generate-hashes --allow-unsafe -c requirements.lock -o deploy/container/$$lock; done
 
 clean: ## remove the virtual environment and caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache dist
