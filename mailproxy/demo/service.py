@@ -48,6 +48,7 @@ class Service:
             "GMP_STATE_DIR": str(folder / "state"),
             "GMP_LOG_FORMAT": "json",
             "GMP_DRAIN_SECONDS": "5",
+            "GMP_EGRESS_ALLOW": "127.0.0.0/8",  # its tenants' servers are here, too
             **({"GMP_DATABASE_URL": database_url} if database_url else {"GMP_DB_PATH": str(self.database)}),
             **(settings or {}),
         }

@@ -19,7 +19,7 @@ from tests.process.growing import GrowingLog
 
 ADMIN = "admin-token"
 ROOT = Path(__file__).parents[2]
-START_PATIENCE = 20.0
+START_PATIENCE = 60.0
 STOP_PATIENCE = 30.0
 FINAL = {"sent", "error", "unknown", "expired", "cancelled"}
 
