@@ -2,6 +2,7 @@
 
 import base64
 import os
+import signal
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -21,6 +22,12 @@ KEY = base64.b64encode(b"k" * 32).decode()
 @pytest.fixture(autouse=True, scope="session")
 def _logs() -> None:
     log.set_up("INFO", "console")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _can_be_interrupted() -> None:
+    """A shell starts background jobs deaf to SIGINT, and what they start inherits that."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -27,6 +27,7 @@ async def test_work_waits_until_somebody_asks_for_it(
         await world.post()
         async with world.sender() as life:
             await world.all_in(State.SENT)
+            await asyncio.sleep(LOOK_AGAIN)  # what was sent made room, and room is looked into
             (late,) = await world.post()
             await asyncio.sleep(1.5 * LOOK_AGAIN)  # nothing tells that nothing happens
             assert (await world.states())[late] is State.PENDING
