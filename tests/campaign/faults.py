@@ -64,8 +64,7 @@ class Faults:
     def _kill(self, act: Act, node: Node) -> None:
         role = ROLES[act.kind]
         if role == "sender":
-            for node, pid in self._a_sender(act):
-                os.kill(pid, signal.SIGKILL)
+            for node, pid in self._a_sender(act, signal.SIGKILL):
                 self._record(act, node, pid, cuts=1)
             return
         self._await_restart(node)
@@ -80,12 +79,16 @@ class Faults:
         if role in ("supervisor", "everything"):
             self._restarts[node.number] = self._pool.submit(node.start)
 
-    def _a_sender(self, act: Act) -> Iterator[tuple[Node, int]]:
-        """One that works, of whichever node; at most one is yielded."""
+    def _a_sender(self, act: Act, number: signal.Signals) -> Iterator[tuple[Node, int]]:
+        """One that works, of whichever node, and was sent the signal; at most one is yielded."""
         for _ in self._patiently(act):
             found = [(node, pid) for node in self._stage.nodes for pid in node.senders() if _runs(pid)]
-            if found:
-                yield found[int(act.pick * len(found))]
+            if not found:
+                continue
+            node, pid = found[int(act.pick * len(found))]
+            with contextlib.suppress(ProcessLookupError):  # it may just have ended by itself
+                os.kill(pid, number)
+                yield node, pid
                 return
 
     def _patiently(self, act: Act) -> Iterator[None]:
@@ -97,8 +100,7 @@ class Faults:
         self.skipped.append(act)
 
     def _stop_sender(self, act: Act) -> None:
-        for node, pid in self._a_sender(act):
-            os.kill(pid, signal.SIGSTOP)
+        for node, pid in self._a_sender(act, signal.SIGSTOP):
             self._record(act, node, pid, cuts=1)
             self._undo_in(act, partial(_continue, pid))
 
