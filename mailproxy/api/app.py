@@ -85,6 +85,7 @@ ROUTES: tuple[Route, ...] = (
     Route("POST", "/dead-letters/discard", dead_letters.discard, _BOTH, "They will not be reported."),
     Route("GET", "/messages", messages.listing, _BOTH, "A page of messages."),
     Route("GET", "/messages/{id:path}/events", messages.events, _BOTH, "What happened to the message."),
+    Route("GET", "/messages/{id:path}/explanation", messages.explanation, _BOTH, "Why it has not gone."),
     Route("POST", "/messages/{id:path}/cancel", messages.cancel, _BOTH, "It will not be sent."),
     Route("POST", "/messages/{id:path}/resolve", messages.resolve, _BOTH, "Decided as told."),
     Route("GET", "/messages/{id:path}", messages.show, _BOTH, "The message."),

@@ -1,11 +1,12 @@
 """Messages as they are listed, looked at, cancelled and deleted."""
 
 from mailproxy import shapes
-from mailproxy.api import paging, refusals
+from mailproxy.api import paging, refusals, remedies
 from mailproxy.api.answers import Answer
 from mailproxy.api.refusals import Refusal
 from mailproxy.api.routing import Call
 from mailproxy.api.wire import MessagesQuery, Resolve, TenantQuery
+from mailproxy.explanation import Terms, explain
 from mailproxy.model import MessageId, Resolution, State, TenantPk
 from mailproxy.records import MessageFilter
 
@@ -40,6 +41,17 @@ async def events(call: Call, query: TenantQuery) -> Answer:
     if found is None:
         raise _missing(call)
     return {"ok": True, "events": [shapes.event(event) for event in found]}
+
+
+async def explanation(call: Call, query: TenantQuery) -> Answer:
+    """Every obstacle, not the first one only, with what would remove it, as calls of this API."""
+    evidence = await call.store.upkeep.evidence(await _owner(call, query), call.path["id"])
+    if evidence is None:
+        raise _missing(call)
+    settings, message = call.services.settings, evidence.message
+    found = explain(evidence, Terms(settings.max_retries, 2 * settings.lease_seconds))
+    findings = [remedies.finding(one, message.tenant_id) for one in found]
+    return {"ok": True, "id": message.client_id, "status": message.state, "findings": findings}
 
 
 async def cancel(call: Call, query: TenantQuery) -> Answer:

@@ -11,6 +11,7 @@ from typing_extensions import Annotated, NotRequired, TypedDict  # noqa: UP035 -
 from mailproxy.api.codes import REJECTIONS
 from mailproxy.api.wire import AnyPriority
 from mailproxy.api.wire_messages import MessageFields
+from mailproxy.explanation import Action
 from mailproxy.model import AccountCondition, EventType, OnUnknownOutcome, State
 
 Moment = Annotated[int, Field(ge=0)]
@@ -312,6 +313,24 @@ class Messages(Done):
 
 class Events(Done):
     events: list[EventInfo]
+
+
+class FindingInfo(TypedDict):
+    """What is known of a message's fate."""
+
+    code: str
+    text: str
+    blocks: bool
+    remedy: NotRequired[str]
+    action: NotRequired[Action]
+    object: NotRequired[str]
+    until: NotRequired[Moment]
+
+
+class Explanation(Done):
+    id: str
+    status: State
+    findings: list[FindingInfo]
 
 
 class Cancelled(Done):

@@ -2,23 +2,28 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import Literal
 
 import click
 
 from mailproxy import errors, shapes
-from mailproxy.cli import ask, show
+from mailproxy.cli import ask, remedies, show
 from mailproxy.cli.accounts import condition
 from mailproxy.cli.exits import Exit
-from mailproxy.cli.explanation import Words, explain
 from mailproxy.cli.names import ACCOUNT
 from mailproxy.cli.place import Place, pass_place
-from mailproxy.client import Account, AsyncMailProxyClient, Event, Filters, Message, NotFound, Removed
-from mailproxy.evidence import Evidence
+from mailproxy.client import (
+    Account,
+    AsyncMailProxyClient,
+    Event,
+    Explanation,
+    Filters,
+    Finding,
+    Message,
+    NotFound,
+    Removed,
+)
 from mailproxy.model import AccountCondition, Priority, Resolution, State
-from mailproxy.records import Tenant
-from mailproxy.store import Store
 
 PAGE = 500
 CSV_COLUMNS = (
@@ -120,23 +125,19 @@ def show_message(place: Place, message_id: str, as_json: bool) -> None:
 @pass_place
 def explain_message(place: Place, message_id: str, as_json: bool) -> None:
     """Say why a message has not gone, and what to do about it."""
-    settings = place.instance.settings()
 
-    async def work(store: Store, tenant: Tenant) -> Evidence | None:
-        return await store.upkeep.evidence(tenant.pk, message_id)
+    async def work(client: AsyncMailProxyClient) -> Explanation:
+        try:
+            return await client.messages.explain(message_id)
+        except NotFound as error:
+            raise _missing(place, message_id) from error
 
-    evidence = place.run(work)
-    if evidence is None:
-        raise _missing(place, message_id)
-    words = Words(
-        f"mail-proxy {place.instance.name}", place.tenant, settings.max_retries, 2 * settings.lease_seconds
-    )
-    findings = explain(evidence, words)
+    found = place.do(work)
     if as_json:
-        found = [shapes.present(asdict(one)) for one in findings]
-        return show.document({"id": message_id, "status": evidence.message.state, "findings": found})
-    click.echo(f"{message_id} is {evidence.message.state}.")
-    return show.findings((one.text, one.remedy) for one in findings)
+        findings = [_finding(one, place) for one in found.findings]
+        return show.document({"id": message_id, "status": found.status, "findings": findings})
+    click.echo(f"{message_id} is {found.status}.")
+    return show.findings((one.text, remedies.said(one, place)) for one in found.findings)
 
 
 @messages.command("delete")
@@ -195,6 +196,11 @@ def resolve(
         return show.document({"ok": True})
     done = {"sent": "counts as sent", "error": "counts as not sent", "retry": "will be sent again"}
     return click.echo(f"{message_id} {done[resolution]}.")
+
+
+def _finding(found: Finding, place: Place) -> dict[str, object]:
+    told = {"code": found.code, "text": found.text, "blocks": found.blocks}
+    return told | shapes.present({"remedy": remedies.said(found, place), "until": found.until})
 
 
 class _Pages:

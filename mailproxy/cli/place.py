@@ -12,7 +12,7 @@ from mailproxy import errors
 from mailproxy.cli.exits import Exit, Failure
 from mailproxy.cli.home import Instance, all_instances, existing_instance
 from mailproxy.cli.names import GLOBAL_WORDS
-from mailproxy.cli.server import Local, Remote, Server, on_store
+from mailproxy.cli.server import Local, Remote, Server
 from mailproxy.client import AsyncMailProxyClient, NotFound
 from mailproxy.client import Tenant as ShownTenant
 from mailproxy.records import Tenant
@@ -46,14 +46,6 @@ class Place:
             return await work(client)
 
         return self.server.do(with_tenant, self.tenant)
-
-    def run(self, work: Callable[[Store, Tenant], Coroutine[Any, Any, T]]) -> T:
-        """Do `work` on the instance's database with the tenant, which must exist."""
-
-        async def with_tenant(store: Store) -> T:
-            return await work(store, await existing_tenant(store, self.instance, self.tenant))
-
-        return on_store(self.instance.settings(), with_tenant)
 
 
 def pass_instance(command: Callable[Concatenate[Instance, P], T]) -> Callable[P, T]:

@@ -13,7 +13,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from mailproxy.model import Instant, Seconds
+from mailproxy.model import Instant
+from mailproxy.moments import distance
 
 _WIDTH_WITHOUT_TERMINAL = 1000
 
@@ -157,15 +158,7 @@ def moment_beside(instant: Instant | None, now: Instant) -> str | None:
     """A time, and how far it is from `now`."""
     if instant is None:
         return None
-    away = duration(abs(instant - now))
-    return f"{moment(instant)} ({f'in {away}' if instant > now else f'{away} ago'})"
-
-
-def duration(seconds: Seconds) -> str:
-    """In the greatest unit that leaves at least two of it, or the seconds."""
-    units = (("days", 86400), ("h", 3600), ("min", 60))
-    name, size = next(((name, size) for name, size in units if seconds >= 2 * size), ("s", 1))
-    return f"{seconds / size:.0f} {name}"
+    return f"{moment(instant)} ({distance(instant, now)})"
 
 
 def findings(found: Iterable[tuple[str, str | None]]) -> None:

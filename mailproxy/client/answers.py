@@ -151,6 +151,33 @@ class Event:
 
 
 @dataclass(frozen=True, slots=True)
+class Finding:
+    """What is known of a message's fate; it would go, or be reported, but for what `blocks`, maybe only `until` then.
+
+    `code` is stable, as is `action`, which says what `remedy` does, to `object`.
+    """
+
+    code: str
+    text: str
+    blocks: bool
+    remedy: str | None = None
+    action: str | None = None
+    object: str | None = None
+    until: float | None = None
+    raw: Mapping[str, Any] = _raw()
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """Why a message has not gone, or what became of it."""
+
+    id: str
+    status: str
+    findings: Sequence[Finding] = _each(Finding)
+    raw: Mapping[str, Any] = _raw()
+
+
+@dataclass(frozen=True, slots=True)
 class DeadLetter:
     """An event whose report was set aside at `dead_ts`, having failed since `failing_since` for `cause`; the client
     refused it by itself `refusals` times. `id` is the message's."""

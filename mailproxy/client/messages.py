@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypedDict, Unpack
 
-from mailproxy.client.answers import Added, Event, Message, Page, Removed, many, read
+from mailproxy.client.answers import Added, Event, Explanation, Message, Page, Removed, many, read
 from mailproxy.client.errors import StillWaiting
 from mailproxy.client.exchange import Context, Pause, Request, Steps, ask, path, present
 from mailproxy.model import Instant, Seconds
@@ -157,6 +157,13 @@ def events(context: Context, message_id: str, tenant_id: str | None = None) -> S
     """What happened to the message, the first thing first."""
     answer = yield from ask(context, _about(context, "GET", message_id, tenant_id, "events"))
     return many(Event, answer.get("events"))
+
+
+def explain(context: Context, message_id: str, tenant_id: str | None = None) -> Steps[Explanation]:
+    """Why the message has not gone, and what would let it go."""
+    return read(
+        Explanation, (yield from ask(context, _about(context, "GET", message_id, tenant_id, "explanation")))
+    )
 
 
 def cancel(context: Context, message_id: str, tenant_id: str | None = None) -> Steps[None]:

@@ -129,6 +129,7 @@ async def test_missing_and_foreign_messages_answer_alike(api: Api) -> None:
     for method, path in (
         ("GET", "/messages/{}"),
         ("GET", "/messages/{}/events"),
+        ("GET", "/messages/{}/explanation"),
         ("POST", "/messages/{}/cancel"),
         ("POST", "/messages/{}/resolve"),
     ):

@@ -6,7 +6,7 @@ from uuid import uuid4
 import pytest
 
 from mailproxy.cli.home import Instance
-from mailproxy.cli.place import on_store
+from mailproxy.cli.server import on_store
 from mailproxy.model import Priority
 from mailproxy.records import NewMessage
 from mailproxy.reports import CallSettled

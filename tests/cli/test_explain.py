@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from mailproxy.cli.home import Instance
-from mailproxy.cli.place import on_store
+from mailproxy.cli.server import on_store
 from mailproxy.model import AccountCondition
 from mailproxy.store import Store
 from tests.cli.conftest import HELLO, CommandLine, until

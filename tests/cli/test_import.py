@@ -10,7 +10,7 @@ import pytest
 
 from mailproxy import tokens
 from mailproxy.cli.home import Instance
-from mailproxy.cli.place import on_store
+from mailproxy.cli.server import on_store
 from mailproxy.store import Store
 from tests.cli.conftest import CommandLine
 from tests.cli.genro_database import OLD_KEY, TOKEN, GenroDatabase, encrypted, filled

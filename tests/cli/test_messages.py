@@ -5,7 +5,7 @@ import re
 import pytest
 
 from mailproxy.cli.home import Instance
-from mailproxy.cli.place import on_store
+from mailproxy.cli.server import on_store
 from mailproxy.model import AccountCondition, EventType, Status
 from mailproxy.store import Store
 from tests.api.test_submission import finish

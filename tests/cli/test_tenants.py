@@ -4,7 +4,7 @@ import pytest
 
 from mailproxy import webhooks
 from mailproxy.cli.home import Instance
-from mailproxy.cli.place import on_store
+from mailproxy.cli.server import on_store
 from mailproxy.records import TenantWrite
 from mailproxy.store import Store
 from tests.cli.conftest import CommandLine

@@ -268,3 +268,16 @@ async def test_no_token_shows_in_what_a_client_says_of_itself(connect: Connect) 
 def test_a_url_that_is_none_is_refused_at_once(url: str) -> None:
     with pytest.raises(ValueError, match="http"):
         MailProxyClient(url)
+
+
+async def test_a_message_is_explained(api: Api, connect: Connect) -> None:
+    tenant = connect(api.port, await api.tenant("acme"))
+    await tenant.do(lambda c: c.messages.add(message("a/b", deferred_ts=4070908800)))
+    told = await tenant.do(lambda c: c.messages.explain("a/b"))
+    assert (told.id, told.status) == ("a/b", "deferred")
+    found = {one.code: one for one in told.findings}
+    assert (found["not_due"].blocks, found["not_due"].until) == (True, 4070908800)
+    assert found["no_workers"].action == "start_workers"
+    assert not found["expiry"].blocks
+    with pytest.raises(NotFound):
+        await tenant.do(lambda c: c.messages.explain("nobodys"))

@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
-from mailproxy.cli.explanation import Finding, Words, explain
+from mailproxy.api import remedies
 from mailproxy.evidence import Evidence, Holder, QueueRow, Suspension, Undelivered
+from mailproxy.explanation import Action, Remedy, Terms, explain
 from mailproxy.figures import ProcessView, SyncStanding
 from mailproxy.model import (
     Account,
@@ -23,7 +24,7 @@ from mailproxy.model import (
 from mailproxy.records import AccountView, EventView, MessageView, Window
 
 NOW = 1_700_000_000.0
-WORDS = Words("mail-proxy first", "acme", max_retries=5, silent_after=30.0)
+TERMS = Terms(max_retries=5, silent_after=30.0)
 
 MESSAGE = MessageView(
     id=MessageId(1),
@@ -98,19 +99,24 @@ def _sending(holder: Holder, phase: int = 1) -> Evidence:
     )
 
 
-CASES: list[tuple[Evidence, str, str, str | None]] = [
-    (replace(WAITING, suspensions=(Suspension(0, "", NOW),)), "suspended", "for everybody", "admin token"),
+CASES: list[tuple[Evidence, str, str, Remedy | None]] = [
+    (
+        replace(WAITING, suspensions=(Suspension(0, "", NOW),)),
+        "suspended",
+        "for everybody",
+        Remedy(Action.ACTIVATE_ALL),
+    ),
     (
         replace(WAITING, suspensions=(Suspension(1, "b1", NOW),)),
         "suspended",
         "its batch b1",
-        '"batch_code": "b1"',
+        Remedy(Action.ACTIVATE_BATCH, "b1"),
     ),
     (
         replace(WAITING, suspensions=(Suspension(1, "", NOW),)),
         "suspended",
         "its tenant",
-        '{"tenant_id": "acme"}',
+        Remedy(Action.ACTIVATE_TENANT, "acme"),
     ),
     (_row(due_at=NOW + 600), "not_due", "was asked to go at", None),
     (_row(due_at=NOW + 600, attempts=2), "not_due", "next attempt, at", None),
@@ -118,53 +124,53 @@ CASES: list[tuple[Evidence, str, str, str | None]] = [
         _account(AccountCondition.BREAKER_OPEN, reason="authentication", cause="535 no"),
         "breaker_open",
         "535 no",
-        "accounts update main --password-stdin",
+        Remedy(Action.CORRECT_LOGIN, "main"),
     ),
     (
         _account(AccountCondition.BREAKER_OPEN, reason="tls"),
         "breaker_open",
         "switched off",
-        "mail-proxy first acme accounts reset main",
+        Remedy(Action.RESET_ACCOUNT, "main"),
     ),
     (
         _account(AccountCondition.BACKING_OFF, reason="dns", next_try=NOW + 30),
         "account_rests",
         "dns",
-        "accounts reset main",
+        Remedy(Action.RESET_ACCOUNT, "main"),
     ),
     (
         replace(WAITING, account=replace(ACCOUNT, windows=(Window("minute", 60, 60, 0, NOW + 12),))),
         "rate_limit",
         "used 60 of its 60 messages a minute",
-        "accounts update main",
+        Remedy(Action.RAISE_ACCOUNT_LIMIT, "main"),
     ),
     (
         replace(WAITING, tenant_windows=(Window("day", 5, 5, 0, NOW + 12),)),
         "rate_limit",
         "tenant acme used 5",
-        "mail-proxy first tenants update acme",
+        Remedy(Action.RAISE_TENANT_LIMIT, "acme"),
     ),
-    (replace(WAITING, processes=()), "no_workers", "No workers run", "mail-proxy start first -b"),
+    (replace(WAITING, processes=()), "no_workers", "No workers run", Remedy(Action.START_WORKERS)),
     (
         replace(WAITING, processes=(replace(SENDER, seen_at=NOW - 31),)),
         "no_workers",
         "nobody sends",
-        "mail-proxy start first -b",
+        Remedy(Action.START_WORKERS),
     ),
     (replace(WAITING, leases=(GONE,)), "holder_gone", "a process that is gone", None),
     (
         _sending(GONE),
         "holder_gone",
         "sender-0 on node-1, seen 5 min ago",
-        "Nothing to do",
+        Remedy(Action.WAIT),
     ),
     (
         _finished(State.UNKNOWN),
         "unknown",
         "is not known",
-        "mail-proxy first acme messages resolve m1",
+        Remedy(Action.RESOLVE, "m1"),
     ),
-    (_finished(State.ERROR, error="no (SMTP 550)"), "error", "no (SMTP 550)", "same id"),
+    (_finished(State.ERROR, error="no (SMTP 550)"), "error", "no (SMTP 550)", Remedy(Action.POST_AGAIN)),
     (
         replace(
             _finished(State.SENT, _event(EventType.SENT)),
@@ -172,13 +178,13 @@ CASES: list[tuple[Evidence, str, str, str | None]] = [
         ),
         "report_fails",
         "3 calls to its tenant failed",
-        "acme run-now",
+        Remedy(Action.RUN_NOW),
     ),
     (
         replace(_finished(State.SENT, _event(EventType.SENT)), sync=replace(SYNC, switched_off="410")),
         "report_switched_off",
         "410",
-        "tenants update acme --switch-on",
+        Remedy(Action.SWITCH_ON, "acme"),
     ),
     (
         replace(
@@ -187,7 +193,7 @@ CASES: list[tuple[Evidence, str, str, str | None]] = [
         ),
         "report_given_up",
         "answers 500",
-        "mail-proxy first acme dead-letters replay 1",
+        Remedy(Action.REPLAY, "1"),
     ),
     (
         replace(
@@ -209,13 +215,19 @@ CASES: list[tuple[Evidence, str, str, str | None]] = [
 
 @pytest.mark.parametrize(("evidence", "code", "text", "remedy"), CASES)
 def test_each_obstacle_is_named_with_its_remedy(
-    evidence: Evidence, code: str, text: str, remedy: str | None
+    evidence: Evidence, code: str, text: str, remedy: Remedy | None
 ) -> None:
-    blocking = [one for one in explain(evidence, WORDS) if one.blocks]
+    blocking = [one for one in explain(evidence, TERMS) if one.blocks]
     assert [one.code for one in blocking] == [code]
     assert text in blocking[0].text
-    assert (remedy is None) == (blocking[0].remedy is None)
-    assert (remedy or "") in (blocking[0].remedy or "")
+    assert blocking[0].remedy == remedy
+
+
+@pytest.mark.parametrize("action", Action)
+def test_every_remedy_is_told_as_a_call(action: Action) -> None:
+    told = remedies.said(Remedy(action, "a b/c"), "acme")
+    assert not any(mark in told for mark in ("{path}", "{{", "}}"))
+    assert "a b/c" not in told or action is Action.REPLAY
 
 
 FREE = [
@@ -249,7 +261,7 @@ FREE = [
 
 @pytest.mark.parametrize(("evidence", "code"), FREE)
 def test_what_keeps_nothing_is_told_without_alarm(evidence: Evidence, code: str) -> None:
-    found = explain(evidence, WORDS)
+    found = explain(evidence, TERMS)
     assert code in {one.code for one in found}
     assert not [one for one in found if one.blocks]
 
@@ -261,12 +273,12 @@ def test_every_obstacle_is_told_not_only_the_first() -> None:
         suspensions=(Suspension(0, "", NOW),),
         processes=(),
     )
-    codes = [one.code for one in explain(evidence, WORDS) if one.blocks]
+    codes = [one.code for one in explain(evidence, TERMS) if one.blocks]
     assert codes == ["suspended", "not_due", "breaker_open", "no_workers"]
 
 
 def test_the_account_says_how_many_attempts_there_are() -> None:
     account = replace(ACCOUNT, account=replace(ACCOUNT.account, max_retries=2))
     evidence = replace(WAITING, account=account, message=replace(MESSAGE, attempts=1))
-    told: list[Finding] = explain(evidence, WORDS)
+    told = explain(evidence, TERMS)
     assert "1 of at most 3 attempts were made." in {one.text for one in told}

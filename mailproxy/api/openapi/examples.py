@@ -121,6 +121,28 @@ EVENTS = [
         "reported": False,
     },
 ]
+EXPLANATION = {
+    "ok": True,
+    "id": "order-1001",
+    "status": "pending",
+    "findings": [
+        {
+            "code": "rate_limit",
+            "text": "The account main used 500 of its 500 messages a hour; the next may go at "
+            "2030-01-01 01:00:00 +0000 (in 12 min).",
+            "blocks": True,
+            "remedy": "PATCH /account/main with a higher limit, or 0 for none",
+            "action": "raise_account_limit",
+            "object": "main",
+            "until": _CHANGED,
+        },
+        {
+            "code": "expiry",
+            "text": "If it has not gone by 2030-01-02 00:00:00 +0000 (in 23 h), it is given up.",
+            "blocks": False,
+        },
+    ],
+}
 HISTORY = [event | {"metadata": event["event_data"], "reported_ts": _CHANGED} for event in EVENTS]
 DEAD_LETTER = {
     "event_id": 7,

@@ -317,6 +317,14 @@ _MESSAGES = {
         given=_OF_MESSAGE,
         errors=(_MESSAGE_GONE,),
     ),
+    "GET /messages/{id}/explanation": Operation(
+        "explainMessage",
+        "Learn why a message has not gone",
+        schemas.Explanation,
+        examples.EXPLANATION,
+        given=_OF_MESSAGE,
+        errors=(_MESSAGE_GONE,),
+    ),
     "POST /messages/{id}/cancel": Operation(
         "cancelMessage",
         "Cancel a message that is not yet being sent",
