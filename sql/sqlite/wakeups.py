@@ -35,8 +35,10 @@ class SqliteWakeups:
         self._announcer.ask(topic)
 
     async def aclose(self) -> None:
-        await self._announcer.aclose()
-        self._socket.close()
+        try:
+            await self._announcer.aclose()
+        finally:
+            self._socket.close()
 
     async def _send(self, topic: str) -> None:
         try:
