@@ -122,7 +122,8 @@ class Sender:
                 continue
             sent = {"status": 1, "kind": "sent", "error": None, "detail": DETAIL}
             rows = [
-                {"id": one, "revision": revision, "claim": claim} | sent for one, revision, claim in group
+                {"id": one, "revision": revision, "claim": claim, "refund": 0} | sent
+                for one, revision, claim in group
             ]
             wanted = self._whose | {"ids": [one for one, _, _ in group], "fallback": False}
             await asyncio.get_running_loop().run_in_executor(
