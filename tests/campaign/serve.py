@@ -1,8 +1,8 @@
-"""`mail-proxy serve` with two arguments of a sender set for a campaign: `python -m tests.campaign.serve PORT DOT`.
+"""`mail-proxy serve` composed for tests: `python -m tests.campaign.serve PORT DOT`.
 
 DOT is how long a reply to the final dot is waited for. A message with the id `--poison` names ends whatever process
-prepares it. With `--careless` the senders' store grants every
-intent without writing it down: the control, with which the checker must find duplicates.
+prepares it. With `--careless` the senders' store grants every intent without writing it down: the control, with which
+the checker must find duplicates. With `--unpolled` nobody looks for work unasked: a hint that is lost shows.
 """
 
 import argparse
@@ -24,6 +24,7 @@ from mailproxy.model import Epoch, MessageId
 from sql.open import open_store
 from supervisor.main import run
 from tests.sender.doomed import Poison
+from workers import scout
 from workers.frame import TRY_AGAIN
 from workers.sender import loop as sender
 from workers.sender.connect import Timeouts
@@ -64,6 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("dot", type=float)
     parser.add_argument("--poison")
     parser.add_argument("--careless", action="store_true")
+    parser.add_argument("--unpolled", action="store_true")
     given = parser.parse_args(argv)
     environ = dict(os.environ)
 
@@ -80,10 +82,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     log.set_up(settings.log_level, settings.log_format)
     opening = open_carelessly if given.careless else open_store
     render = Poison(given.poison) if given.poison else prepare_message
-    entry = partial(sender.entry, timeouts=Timeouts(dot=given.dot), opening=opening, render=render)
+    polling = not given.unpolled
+    timeouts = Timeouts(dot=given.dot)
+    entry = partial(sender.entry, timeouts=timeouts, opening=opening, render=render, polling=polling)
+    looking = partial(scout.entry, polling=polling)
+    singles = tuple(
+        replace(role, entry=looking) if role.entry is scout.entry else role for role in WORKERS.singles
+    )
     return run(
         settings,
-        replace(WORKERS, sender=entry),
+        replace(WORKERS, sender=entry, singles=singles),
         lambda fd: gunicorn_argv(config.load(os.environ), fd),
         node=node_id(settings),
         reload=load,

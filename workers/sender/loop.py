@@ -59,6 +59,7 @@ async def entry(
     timeouts: Timeouts | None = None,
     opening: Opening = open_store,
     render: Render = prepare,
+    polling: bool = True,
 ) -> int | None:
     """The life of a sender process; all arguments but the first are for tests."""
     settings = life.settings
@@ -76,7 +77,10 @@ async def entry(
         intents = Intents(store.queue, epoch, broken=gate.close)
         preparation = Preparation(store.queue, epoch, instance, render)
         shared = HandOver(preparation, intents, book, gate, settlements.flushed, at)
-        sending = _sending(settings, store, epoch, journals, shared, settlements, timeouts or Timeouts())
+        look_every = _look_every(settings) if polling else inf
+        sending = _sending(
+            settings, store, epoch, journals, shared, settlements, timeouts or Timeouts(), look_every
+        )
         try:
             return await Sender(life, sending, gate, book).run()
         finally:
@@ -93,6 +97,7 @@ def _sending(
     shared: HandOver,
     settlements: Settlements,
     timeouts: Timeouts,
+    look_every: Seconds,
 ) -> Sending:
     return Sending(
         store=store,
@@ -106,7 +111,7 @@ def _sending(
         connections=settings.sender_connections,
         claim_size=settings.batch_size_per_account,
         idle_after=settings.idle_seconds,
-        look_every=_look_every(settings),
+        look_every=look_every,
         foreign_grace=recovery.FOREIGN_GRACE_LEASES * settings.lease_seconds,
         reach=Reach(egress.allowed(settings.egress_allow)),
     )
