@@ -185,20 +185,21 @@ async def limit(folder: Path, server: str | None, sizes: Sizes, number: int) -> 
     """One round of the limit program, in a database and with a sink log of its own."""
     folder = folder / f"limit{number}"
     folder.mkdir()
-    database = fresh_database(server, folder, f"limit{number}")
+    return await limit_on(fresh_database(server, folder, f"limit{number}"), folder, sizes.messages)
+
+
+async def limit_on(database: Database, folder: Path, messages: int) -> dict[str, float]:
     async with (
         far_end(folder / "far", None) as far,
         program("loadtests.limit", "send", database.url, far.smtp_port) as sender,
-        program(
-            "loadtests.limit", "enqueue", database.url, *sender.first.split(), "l", sizes.messages
-        ) as load,
+        program("loadtests.limit", "enqueue", database.url, *sender.first.split(), "l", messages) as load,
     ):
         started = await _start(load)
-        await Lines(far.log).reach(sizes.messages, PATIENCE)
+        await Lines(far.log).reach(messages, PATIENCE)
         deliveries = arrivals(far.log)
-        checks.arrived_once(driver.ids("l", sizes.messages), (one.id for one in deliveries))
-        await _finished(database, sizes.messages)
-        return {"rate": sizes.messages / (max(one.at for one in deliveries) - started)}
+        checks.arrived_once(driver.ids("l", messages), (one.id for one in deliveries))
+        await _finished(database, messages)
+        return {"rate": messages / (max(one.at for one in deliveries) - started)}
 
 
 async def _start(load: Program) -> float:
