@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from mailproxy.authorization import ClientAuth
 from mailproxy.model import (
     Account,
     AccountCondition,
@@ -195,21 +196,13 @@ class Recovered:
 
 
 @dataclass(frozen=True, slots=True)
-class ClientAuth:
-    method: str = "none"
-    token: str | None = field(default=None, repr=False)
-    user: str | None = None
-    password: str | None = field(default=None, repr=False)
-
-
-@dataclass(frozen=True, slots=True)
 class Tenant:
     """A tenant as stored; secrets opened. `client_auth` and `webhook_secrets` never leave through the API."""
 
     pk: TenantPk
     id: str
     name: str | None = None
-    client_auth: ClientAuth = ClientAuth()
+    client_auth: ClientAuth = field(default_factory=ClientAuth)
     client_base_url: str | None = None
     client_sync_path: str | None = None
     client_attachment_path: str | None = None

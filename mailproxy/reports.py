@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
+from mailproxy.authorization import ClientAuth
 from mailproxy.model import EventDetail, EventType, Instant, MessageId, Priority, Seconds, TenantPk
-from mailproxy.records import ClientAuth
 from mailproxy.signing import Secrets
 
 

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from mailproxy import signing
+from mailproxy.authorization import ClientAuth
 from mailproxy.limits import Limit, Scope, next_token, used_now
 from mailproxy.model import (
     Account,
@@ -22,7 +23,6 @@ from mailproxy.model import (
 from mailproxy.records import (
     AccountView,
     Claimed,
-    ClientAuth,
     EventView,
     Finish,
     InDoubt,

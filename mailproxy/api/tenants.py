@@ -19,7 +19,8 @@ from mailproxy.api.wire import (
     TenantForm,
     TenantsQuery,
 )
-from mailproxy.records import ClientAuth, Tenant, TenantWrite
+from mailproxy.authorization import ClientAuth
+from mailproxy.records import Tenant, TenantWrite
 from mailproxy.shapes import present
 from mailproxy.signing import SigningSecret
 

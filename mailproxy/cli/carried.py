@@ -16,8 +16,9 @@ from mailproxy import vault
 from mailproxy.api import wire_messages
 from mailproxy.api.refusals import Refusal
 from mailproxy.api.wire import AccountForm, Form, TenantForm
+from mailproxy.authorization import ClientAuth
 from mailproxy.model import Instant, Priority
-from mailproxy.records import AccountWrite, ClientAuth, TenantWrite
+from mailproxy.records import AccountWrite, TenantWrite
 from mailproxy.submission import Draft
 from mailproxy.vault import VaultError
 

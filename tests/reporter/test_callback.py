@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from mailproxy.authorization import ClientAuth
 from mailproxy.model import (
     EventDetail,
     EventType,
@@ -18,7 +19,6 @@ from mailproxy.model import (
     TenantPk,
     message_of,
 )
-from mailproxy.records import ClientAuth
 from mailproxy.reports import Report, TenantCall
 from tests.support.tenant import Endpoint, Manners
 from workers.reporter.callback import MOST_READ, Caller, item

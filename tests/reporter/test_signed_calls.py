@@ -10,8 +10,8 @@ import pytest
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
 from mailproxy import webhooks
+from mailproxy.authorization import ClientAuth
 from mailproxy.model import EventDetail, EventType, MessageId, Priority, TenantPk
-from mailproxy.records import ClientAuth
 from mailproxy.reports import Report, TenantCall
 from mailproxy.signing import SigningSecret
 from tests.reporter.conftest import SignUp, reporting, until

@@ -7,10 +7,11 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from mailproxy.authorization import ClientAuth
 from mailproxy.config import Settings
 from mailproxy.errors import Conflict
 from mailproxy.model import AccountCondition, EventType
-from mailproxy.records import AccountWrite, ClientAuth, TenantWrite
+from mailproxy.records import AccountWrite, TenantWrite
 from tests.sql.conftest import Sql, World, back, sent
 
 CANARY = "c4nary-S3cret"

@@ -5,8 +5,9 @@ import time
 
 import pytest
 
+from mailproxy.authorization import ClientAuth
 from mailproxy.model import Epoch, EventType, TenantPk
-from mailproxy.records import ClientAuth, TenantWrite
+from mailproxy.records import TenantWrite
 from mailproxy.reports import CallSettled, TenantCall
 from tests.sql.conftest import NOW, Sql, World, failed, sent
 

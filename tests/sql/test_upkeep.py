@@ -2,9 +2,10 @@
 
 from dataclasses import replace
 
+from mailproxy.authorization import ClientAuth
 from mailproxy.evidence import Evidence
 from mailproxy.model import AccountCondition, State
-from mailproxy.records import AccountWrite, ClientAuth, TenantWrite
+from mailproxy.records import AccountWrite, TenantWrite
 from mailproxy.signing import SigningSecret
 from mailproxy.vault import Vault, key_id
 from sql.store import SqlStore

@@ -1,6 +1,5 @@
 """Calls a tenant's sync URL with its delivery reports; what the answer means is `answer.py`'s business."""
 
-import base64
 import hashlib
 import json
 import time
@@ -8,10 +7,10 @@ import uuid
 from collections.abc import Sequence
 from typing import Any
 
-from mailproxy import __version__, signing, webhooks
+from mailproxy import __version__, authorization, signing, webhooks
+from mailproxy.authorization import ClientAuth
 from mailproxy.model import EventType, Instant, Seconds, public_pk
 from mailproxy.reach import Reach
-from mailproxy.records import ClientAuth
 from mailproxy.reports import Report, TenantCall
 from mailproxy.web import Unanswered, Web
 from workers.reporter.answer import Answer
@@ -58,7 +57,7 @@ class Caller:
         found = await self._web.exchange(
             "POST",
             url or "",
-            headers={**_HEADERS, **signed, **_credentials(auth)},
+            headers={**_HEADERS, **signed, **authorization.headers(auth)},
             body=body,
             guarded=call.guarded,
             within=self.total,
@@ -70,15 +69,6 @@ class Caller:
 
     async def aclose(self) -> None:
         await self._web.aclose()
-
-
-def _credentials(auth: ClientAuth) -> dict[str, str]:
-    if auth.method == "basic":
-        login = f"{auth.user or ''}:{auth.password or ''}".encode()
-        return {"Authorization": f"Basic {base64.b64encode(login).decode()}"}
-    if auth.method == "bearer" and auth.token is not None:
-        return {"Authorization": f"Bearer {auth.token}"}
-    return {}
 
 
 def signature(

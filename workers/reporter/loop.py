@@ -12,12 +12,12 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 from mailproxy import egress, log, metrics
+from mailproxy.authorization import ClientAuth
 from mailproxy.config import Settings
 from mailproxy.errors import StorageUnavailable
 from mailproxy.keyfile import node_id
 from mailproxy.model import Epoch, Seconds, TenantPk
 from mailproxy.reach import Reach
-from mailproxy.records import ClientAuth
 from mailproxy.reports import CallSettled, Report, TenantCall
 from mailproxy.store import Store
 from sql.open import open_store
