@@ -9,11 +9,13 @@ from mailproxy.errors import InvalidInput
 from mailproxy.headers import Field, RenderError, address_list, block, rescan, unstructured
 from mailproxy.model import Content, Instant
 from mailproxy.parts import Entity, attachment_entity, multipart, text_entity
+from mailproxy.pieces import Data, octets, written
 
 __all__ = [
     "Fault",
     "RenderError",
     "check",
+    "compose",
     "default_message_id",
     "dot_stuff",
     "needs_smtputf8",
@@ -30,6 +32,21 @@ _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct",
 def render(
     content: Content, *, accepted_at: Instant, message_id: str, tracking_id: str, smtputf8: bool = False
 ) -> bytes:
+    """What `compose` makes, at once."""
+    return octets(
+        compose(
+            content,
+            accepted_at=accepted_at,
+            message_id=message_id,
+            tracking_id=tracking_id,
+            smtputf8=smtputf8,
+        )
+    )
+
+
+def compose(
+    content: Content, *, accepted_at: Instant, message_id: str, tracking_id: str, smtputf8: bool = False
+) -> Data:
     """The whole message, header and body, every line ended by CRLF and not yet dot-stuffed.
 
     `message_id` is written as it is, angle brackets included. Content that `check` finds faultless always
@@ -52,7 +69,7 @@ def render(
     entity = _entity(effective, message_id)
     fields += entity.fields
     fields.append(unstructured(TRACKING_HEADER, tracking_id))
-    return b"%b\r\n%b" % (block(fields, smtputf8=smtputf8), entity.body)
+    return written([b"%b\r\n" % block(fields, smtputf8=smtputf8), *entity.body])
 
 
 def _recipients(content: Content) -> tuple[tuple[str, tuple[Mailbox, ...]], ...]:

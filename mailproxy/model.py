@@ -10,6 +10,9 @@ from dataclasses import asdict, dataclass, field
 from enum import IntEnum, StrEnum
 from typing import NewType
 
+from mailproxy.authorization import ClientAuth
+from mailproxy.pieces import Stored
+
 Instant = float
 Seconds = float
 
@@ -91,15 +94,42 @@ class TlsMode(StrEnum):
     IMPLICIT = "implicit"
 
 
+class FetchMode(StrEnum):
+    """Where an attachment's content comes from (CONTRACT §4)."""
+
+    BASE64 = "base64"
+    ENDPOINT = "endpoint"
+    HTTP_URL = "http_url"
+    FILESYSTEM = "filesystem"
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What has to be fetched: the client's `storage_path`, and the login it gave for this attachment alone."""
+
+    mode: FetchMode
+    location: str
+    auth: ClientAuth | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Attachment:
-    """A part of a message. `content` is the decoded bytes; only base64 attachments carry it at enqueue."""
+    """A part of a message. `content` is decoded; with a `source` it is empty and has still to be fetched from there.
+
+    `md5` (hexadecimal) is what the content has to have, if the client said.
+    """
 
     filename: str
-    content: bytes = field(repr=False)
+    content: bytes | Stored = field(repr=False)
     mime_type: str | None = None
     content_id: str | None = None
     inline: bool = False
+    source: Source | None = None
+    md5: str | None = None
+
+    @property
+    def size(self) -> int:
+        return len(self.content) if isinstance(self.content, bytes) else self.content.size
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,18 +9,19 @@ from mailproxy import media_types
 from mailproxy.encoded_words import looks_encoded
 from mailproxy.headers import MAX_LINE, Field, RenderError, block, quoted
 from mailproxy.model import Attachment
+from mailproxy.pieces import Base64, InMemory, Piece, base64_lines
 
-_BASE64_LINE = 76
+_LAZY_FROM = 64 * 1024
 _LONGEST_PLAIN_NAME = 40
 _PIECE = 48
 _ATTRIBUTE_CHARS = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789!#$&+-.^_`{}~")
 
 
 class Entity(NamedTuple):
-    """Content header fields and a body that ends in CRLF."""
+    """Content header fields and a body in pieces that end in CRLF."""
 
     fields: list[Field]
-    body: bytes
+    body: list[Piece]
 
 
 def text_entity(text: str, subtype: str) -> Entity:
@@ -40,7 +41,7 @@ def text_entity(text: str, subtype: str) -> Entity:
             ("Content-Type", f"Content-Type: text/{subtype}; charset=utf-8"),
             ("Content-Transfer-Encoding", f"Content-Transfer-Encoding: {encoding}"),
         ],
-        body,
+        [body],
     )
 
 
@@ -53,16 +54,6 @@ def _encoded(body: bytes) -> tuple[bytes, str]:
     if len(quoted_printable) <= len(body) * 4 // 3 * 78 // 76:
         return quoted_printable, "quoted-printable"
     return base64_lines(body), "base64"
-
-
-def base64_lines(data: bytes) -> bytes:
-    """Base64 in lines of 76 characters, each ended by CRLF (RFC 2045 §6.8); no data is one empty line."""
-    encoded = binascii.b2a_base64(data, newline=False)
-    if len(encoded) <= _BASE64_LINE:
-        return encoded + b"\r\n"
-    pieces = [encoded[start : start + _BASE64_LINE] for start in range(0, len(encoded), _BASE64_LINE)]
-    pieces.append(b"")
-    return b"\r\n".join(pieces)
 
 
 def attachment_entity(attachment: Attachment) -> Entity:
@@ -80,7 +71,17 @@ def attachment_entity(attachment: Attachment) -> Entity:
     if attachment.content_id:
         bare = attachment.content_id.removeprefix("<").removesuffix(">")
         fields.append(("Content-ID", f"Content-ID: <{bare}>"))
-    return Entity(fields, base64_lines(attachment.content))
+    return Entity(fields, [_content(attachment)])
+
+
+def _content(attachment: Attachment) -> Piece:
+    """Short content at once, long content when it is sent: then it is in memory once at most."""
+    content = attachment.content
+    if attachment.source is not None:
+        raise RenderError("an attachment has not been fetched", code="attachment_not_fetched")
+    if not isinstance(content, bytes):
+        return Base64(content)
+    return base64_lines(content) if len(content) < _LAZY_FROM else Base64(InMemory(content))
 
 
 def filename_parameters(filename: str) -> list[str]:
@@ -129,10 +130,10 @@ def multipart(
     subtype: str, boundary: str, entities: Iterable[Entity], root_type: str | None = None
 ) -> Entity:
     """A multipart entity; the boundary begins with `=_`, which no transfer encoding can produce."""
-    chunks: list[bytes] = []
+    pieces: list[Piece] = []
     for entity in entities:
-        chunks += [b"--", boundary.encode(), b"\r\n", block(entity.fields), b"\r\n", entity.body]
-    chunks += [b"--", boundary.encode(), b"--\r\n"]
+        pieces += [b"--%b\r\n%b\r\n" % (boundary.encode(), block(entity.fields)), *entity.body]
+    pieces.append(b"--%b--\r\n" % boundary.encode())
     root = f' type="{root_type}";' if root_type else ""
     text = f'Content-Type: multipart/{subtype};{root}\r\n boundary="{boundary}"'
-    return Entity([("Content-Type", text)], b"".join(chunks))
+    return Entity([("Content-Type", text)], pieces)

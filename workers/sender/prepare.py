@@ -8,6 +8,7 @@ from mailproxy import address, log, mime, payload
 from mailproxy.errors import MailproxyError, StorageUnavailable
 from mailproxy.model import Epoch, public_pk
 from mailproxy.outcome import Refused, Stage, Withheld
+from mailproxy.pieces import Data
 from mailproxy.records import Claimed
 from mailproxy.store import Queue
 
@@ -20,7 +21,7 @@ class Prepared:
 
     mail_from: str
     recipients: tuple[tuple[int, str], ...]
-    data: bytes
+    data: Data
     smtputf8: bool
 
 
@@ -73,7 +74,7 @@ def _prepare(message: Claimed, instance: int) -> Prepared:
     content = payload.decode(message.payload)
     pk = public_pk(instance, message.id)
     smtputf8 = mime.needs_smtputf8(content)
-    data = mime.render(
+    data = mime.compose(
         content,
         accepted_at=message.accepted_at,
         message_id=content.message_id or mime.default_message_id(_generation(pk, message.revision), content),

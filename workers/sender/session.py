@@ -6,7 +6,7 @@ only a complete reply is believed (RELIABILITY §1.3).
 
 import asyncio
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Final
@@ -23,6 +23,7 @@ from mailproxy.outcome import (
     Stage,
     Unknown,
 )
+from mailproxy.pieces import Data
 from mailproxy.reach import Reach
 from workers.sender.connect import Capabilities, Link, Timeouts, connect
 from workers.sender.replies import Break
@@ -117,7 +118,7 @@ class Session:
     def reused(self) -> bool:
         return self._transactions > 1
 
-    async def offer(self, mail_from: str, recipients: Recipients, data: bytes, *, smtputf8: bool) -> Offer:
+    async def offer(self, mail_from: str, recipients: Recipients, data: Data, *, smtputf8: bool) -> Offer:
         """MAIL, RCPT, DATA and the body without its dot. `data` is a whole message, not yet dot-stuffed."""
         if unfit := self._unfit(mail_from, recipients, data, smtputf8):
             return unfit
@@ -137,8 +138,8 @@ class Session:
             return self._lost(outcome.stage)
         if not isinstance(outcome, Offered):
             return self._set_back(outcome, replies, data_replies=replies[len(recipients) + 1 :])
-        if not await self._wire.send(wire_form(data), self._timeouts.body_progress):
-            return self._broken_body()
+        if failed := await self._send_body(data):
+            return failed
         self.phase = Phase.BEFORE_DOT
         self._refused = outcome.refused
         return outcome
@@ -164,6 +165,14 @@ class Session:
             self.phase = Phase.IDLE
         return outcome
 
+    async def _send_body(self, data: Data) -> Setback | ConnectionLost | None:
+        try:
+            arrived = await self._wire.send(wire_chunks(data), self._timeouts.body_progress)
+        except OSError as e:
+            self.abandon()
+            return Deferred(Stage.BODY, f"an attachment can no longer be read: {e}")
+        return None if arrived else self._broken_body()
+
     def abandon(self) -> None:
         """Close at once and without a dot: the server discards what it has (RFC 5321 §4.1.1.4)."""
         self.phase = Phase.CLOSED
@@ -176,7 +185,7 @@ class Session:
             await self._wire.replies(1, min(_QUIT_PATIENCE, self._timeouts.command))
         self.abandon()
 
-    def _unfit(self, mail_from: str, recipients: Recipients, data: bytes, smtputf8: bool) -> Refused | None:
+    def _unfit(self, mail_from: str, recipients: Recipients, data: Data, smtputf8: bool) -> Refused | None:
         """What no server or not this one can take is refused without a word to it."""
         if smtputf8 and not self.capabilities.smtputf8:
             return Refused(Stage.MAIL, "smtputf8_required: the server does not take internationalised mail")
@@ -184,14 +193,14 @@ class Session:
             if not _PATH.fullmatch(address) or not (smtputf8 or address.isascii()):
                 return Refused(Stage.MAIL, f"invalid_address: {address!r}")
         limit = self.capabilities.size
-        if limit is not None and len(data) > limit:
-            return Refused(Stage.MAIL, f"too_large_for_server: {len(data)} bytes, the server takes {limit}")
+        if limit is not None and _size(data) > limit:
+            return Refused(Stage.MAIL, f"too_large_for_server: {_size(data)} bytes, the server takes {limit}")
         return None
 
-    def _commands(self, mail_from: str, addresses: Sequence[str], data: bytes, smtputf8: bool) -> list[bytes]:
+    def _commands(self, mail_from: str, addresses: Sequence[str], data: Data, smtputf8: bool) -> list[bytes]:
         mail = [f"MAIL FROM:<{mail_from}>"]
         if self.capabilities.size_parameter:
-            mail.append(f"SIZE={len(data)}")
+            mail.append(f"SIZE={_size(data)}")
         if self.capabilities.eightbit and not data.isascii():
             mail.append("BODY=8BITMIME")
         if smtputf8:
@@ -257,6 +266,19 @@ class Session:
         self.abandon()
         cause = cause or f"{self._wire.broken} at {stage}"
         return ConnectionLost(stage, cause) if self.reused else Deferred(stage, cause)
+
+
+def _size(data: Data) -> int:
+    return len(data) if isinstance(data, bytes) else data.size
+
+
+def wire_chunks(data: Data) -> Iterator[bytes]:
+    """The body as DATA carries it, made as it is sent. Pieces are whole lines, and base64 has no dots."""
+    for piece in (data,) if isinstance(data, bytes) else data.pieces:
+        if isinstance(piece, bytes):
+            yield wire_form(piece)
+        else:
+            yield from piece
 
 
 def wire_form(data: bytes) -> bytes:

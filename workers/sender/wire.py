@@ -1,6 +1,7 @@
 """One connection's bytes: commands go out, whole replies come in, each wait with a deadline of its own."""
 
 import asyncio
+from collections.abc import Iterable
 
 from mailproxy.model import Seconds
 from mailproxy.outcome import Reply
@@ -54,11 +55,13 @@ class Wire(asyncio.Protocol):
         del self._replies[:count]
         return taken
 
-    async def send(self, body: bytes, patience: Seconds) -> bool:
+    async def send(self, body: Iterable[bytes], patience: Seconds) -> bool:
         """Hand all of `body` to the kernel; `patience` is renewed by every byte of progress."""
-        for start in range(0, len(body), _CHUNK):
-            if self.alive:
-                self._transport.write(body if len(body) <= _CHUNK else body[start : start + _CHUNK])
+        for piece in body:
+            for start in range(0, len(piece), _CHUNK):
+                if not self.alive:
+                    return False
+                self._transport.write(piece if len(piece) <= _CHUNK else piece[start : start + _CHUNK])
                 await self._drain(patience)
         return self.alive
 
