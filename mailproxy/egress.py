@@ -14,6 +14,7 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 SMTP_PORTS: Final = frozenset({25, 465, 587})
+IMAP_PORTS: Final = frozenset({143, 993})
 WEB_PORTS: Final = frozenset({80, 443})
 FREE_PORTS: Final = 1024
 

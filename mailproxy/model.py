@@ -13,6 +13,8 @@ from typing import NewType
 from mailproxy.authorization import ClientAuth
 from mailproxy.pieces import Stored
 
+IMAPS_PORT = 993
+
 Instant = float
 Seconds = float
 
@@ -193,6 +195,8 @@ class Account:
     """A tenant's SMTP account with its secret opened; `version` grows with every change of the row.
 
     A host that the tenant set itself is connected to only where a tenant may point (egress.py).
+    Without a login of its own the IMAP mailbox has that of the SMTP server; `imap_ssl` None: TLS from the start on
+    port 993, else STARTTLS.
     """
 
     pk: AccountPk
@@ -214,6 +218,15 @@ class Account:
     on_unknown_outcome: OnUnknownOutcome = OnUnknownOutcome.RETRY
     limit_behavior: str = "defer"
     host_set_by_tenant: bool = False
+    is_pec_account: bool = False
+    pec_address: str | None = None
+    imap_host: str | None = None
+    imap_port: int = IMAPS_PORT
+    imap_user: str | None = None
+    imap_password: str | None = field(default=None, repr=False)
+    imap_folder: str = "INBOX"
+    imap_ssl: bool | None = None
+    imap_host_set_by_tenant: bool = False
 
     @property
     def tls_mode(self) -> TlsMode:

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 from mailproxy.authorization import ClientAuth
 from mailproxy.model import (
+    IMAPS_PORT,
     Account,
     AccountCondition,
     AccountPk,
@@ -244,7 +245,7 @@ class TenantWrite:
 
 @dataclass(frozen=True, slots=True)
 class AccountWrite:
-    """A full write of an account (upsert by tenant and id). `password` None keeps what is stored."""
+    """A full write of an account (upsert by tenant and id). A password that is None stays as it is stored."""
 
     id: str
     host: str
@@ -264,6 +265,15 @@ class AccountWrite:
     limit_per_day: int | None = None
     limit_behavior: str = "defer"
     host_set_by_tenant: bool = False
+    is_pec_account: bool = False
+    pec_address: str | None = None
+    imap_host: str | None = None
+    imap_port: int = IMAPS_PORT
+    imap_user: str | None = None
+    imap_password: str | None = field(default=None, repr=False)
+    imap_folder: str = "INBOX"
+    imap_ssl: bool | None = None
+    imap_host_set_by_tenant: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -294,6 +304,7 @@ class AccountView:
     created_at: Instant
     updated_at: Instant
     windows: tuple[Window, ...] = ()
+    imap_password_set: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,13 +27,10 @@ _ACCOUNT = (
     "limit_behavior",
     "retry_delays",
 )
+_MAILBOX = ("imap_host", "imap_port", "imap_user", "imap_folder", "imap_ssl")
 _BOUNCE = (
     "enabled",
-    "imap_host",
-    "imap_port",
-    "imap_user",
-    "imap_folder",
-    "imap_ssl",
+    *_MAILBOX,
     "return_path",
     "processed",
 )
@@ -90,6 +87,9 @@ def account(view: AccountView) -> dict[str, Any]:
             "ttl": int(stored.ttl),
             **{name: getattr(view, name) for name in _LIMITS},
             "password_set": view.password_set,
+            "is_pec_account": stored.is_pec_account,
+            "pec_address": stored.pec_address,
+            **(_mailbox(view) if stored.imap_host is not None else {}),
             "state": view.condition,
             "state_reason": view.reason,
             "state_cause": view.cause,
@@ -101,6 +101,11 @@ def account(view: AccountView) -> dict[str, Any]:
             "updated_at": seconds(view.updated_at),
         }
     )
+
+
+def _mailbox(view: AccountView) -> dict[str, Any]:
+    shown = {name: getattr(view.account, name) for name in _MAILBOX}
+    return shown | {"imap_password_set": view.imap_password_set}
 
 
 def _remedy(view: AccountView) -> str | None:

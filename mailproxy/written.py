@@ -45,4 +45,12 @@ def account(view: AccountView) -> AccountWrite:
         limit_per_day=view.limit_per_day,
         limit_behavior=stored.limit_behavior,
         host_set_by_tenant=stored.host_set_by_tenant,
+        is_pec_account=stored.is_pec_account,
+        pec_address=stored.pec_address,
+        imap_host=stored.imap_host,
+        imap_port=stored.imap_port,
+        imap_user=stored.imap_user,
+        imap_folder=stored.imap_folder,
+        imap_ssl=stored.imap_ssl,
+        imap_host_set_by_tenant=stored.imap_host_set_by_tenant,
     )

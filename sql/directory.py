@@ -106,13 +106,11 @@ class SqlDirectory(SqlMessages):
         return await self.engine.write(lambda: self._put_account(tenant, account))
 
     def _put_account(self, tenant: TenantPk, account: AccountWrite) -> Work[AccountPk]:
-        sealed = None
-        if account.password is not None:
-            sealed = self.vault.seal(account.password, rows.password_binding(tenant, account.id))
         delays = account.retry_delays
         values = asdict(account) | {
             "tenant": tenant,
-            "secret": sealed,
+            "secret": self._seal(account.password, rows.password_binding(tenant, account.id)),
+            "imap_secret": self._seal(account.imap_password, rows.imap_binding(tenant, account.id)),
             "retry_delays": ",".join(f"{d:g}" for d in delays) if delays else None,
             "on_unknown_outcome": str(account.on_unknown_outcome),
         }
@@ -129,6 +127,9 @@ class SqlDirectory(SqlMessages):
         )
         yield (Step("account_state_fresh", {"account": pk}), *_limits(limits.ACCOUNT, pk, wanted))
         return pk
+
+    def _seal(self, secret: str | None, bound_to: str) -> bytes | None:
+        return None if secret is None else self.vault.seal(secret, bound_to)
 
     async def account(self, tenant: TenantPk, account_id: str) -> AccountView | None:
         found = await self.engine.read(lambda: self._accounts(tenant, None, account_id, 1))

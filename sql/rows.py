@@ -190,6 +190,10 @@ def password_binding(tenant: int, account_id: str) -> str:
     return f"account|{tenant}/{account_id}|password"
 
 
+def imap_binding(tenant: int, account_id: str) -> str:
+    return f"account|{tenant}/{account_id}|imap_password"
+
+
 def client_auth(vault: Vault, tenant_id: str, sealed: bytes | None) -> ClientAuth:
     if sealed is None:
         return ClientAuth()
@@ -227,10 +231,8 @@ def tenant(vault: Vault, row: Row) -> Tenant:
 
 def account(vault: Vault, row: Row) -> Account:
     pk, tenant_pk, tenant_id, id_, version, host, port, user, secret, use_tls, verify, ca, ttl = row[:13]
-    batch_size, max_retries, delays, policy, behavior, by_tenant = row[13:19]
-    password = None
-    if secret is not None:
-        password = vault.open(bytes(secret), password_binding(tenant_pk, id_))
+    batch_size, max_retries, delays, policy, behavior, by_tenant, is_pec, pec_address = row[13:21]
+    imap_host, imap_port, imap_user, imap_secret, folder, imap_ssl, imap_by_tenant = row[21:28]
     return Account(
         pk=AccountPk(pk),
         tenant_pk=TenantPk(tenant_pk),
@@ -240,7 +242,7 @@ def account(vault: Vault, row: Row) -> Account:
         host=host,
         port=port,
         user=user,
-        password=password,
+        password=_opened(vault, secret, password_binding(tenant_pk, id_)),
         use_tls=None if use_tls is None else bool(use_tls),
         tls_verify=bool(verify),
         tls_ca=ca,
@@ -251,7 +253,20 @@ def account(vault: Vault, row: Row) -> Account:
         on_unknown_outcome=OnUnknownOutcome(policy),
         limit_behavior=behavior,
         host_set_by_tenant=bool(by_tenant),
+        is_pec_account=bool(is_pec),
+        pec_address=pec_address,
+        imap_host=imap_host,
+        imap_port=imap_port,
+        imap_user=imap_user,
+        imap_password=_opened(vault, imap_secret, imap_binding(tenant_pk, id_)),
+        imap_folder=folder,
+        imap_ssl=None if imap_ssl is None else bool(imap_ssl),
+        imap_host_set_by_tenant=bool(imap_by_tenant),
     )
+
+
+def _opened(vault: Vault, sealed: bytes | None, bound_to: str) -> str | None:
+    return None if sealed is None else vault.open(bytes(sealed), bound_to)
 
 
 class Standing(NamedTuple):
@@ -279,12 +294,13 @@ def _window(limit: Limit, charged: dict[int, int], now: float) -> Window:
 
 def account_view(vault: Vault, row: Row, standing: Iterable[Standing]) -> AccountView:
     opened = account(vault, row)
-    condition, reason, cause, since, not_before, created, updated = row[19:]
+    condition, reason, cause, since, not_before, created, updated = row[28:]
     mine = tuple(s.window for s in standing if s.scope == opened.pk)
     limit = {w.name: w.limit for w in mine}
     return AccountView(
         account=opened,
         password_set=opened.password is not None,
+        imap_password_set=opened.imap_password is not None,
         limit_per_minute=limit.get("minute"),
         limit_per_hour=limit.get("hour"),
         limit_per_day=limit.get("day"),

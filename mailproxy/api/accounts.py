@@ -3,13 +3,13 @@
 from dataclasses import replace
 from typing import Any
 
-from mailproxy import shapes, written
+from mailproxy import egress, shapes, written
 from mailproxy.api import paging, refusals, targets
 from mailproxy.api.answers import Answer
 from mailproxy.api.refusals import Refusal
 from mailproxy.api.routing import Call
 from mailproxy.api.wire import AccountChange, AccountForm, PageQuery, TenantQuery
-from mailproxy.model import TenantPk
+from mailproxy.model import OnUnknownOutcome, TenantPk
 from mailproxy.records import AccountView, AccountWrite
 
 _NOT_OURS = "account not found or not owned by tenant"
@@ -19,7 +19,10 @@ async def put(call: Call, body: AccountForm) -> Answer:
     """Create or replace; a secret that is not given stays."""
     tenant = await _owner(call, body.tenant_id)
     stored = await call.store.directory.account(tenant, body.id)
-    wanted = _changed(AccountWrite(id=body.id, host=body.host, port=body.port), body)
+    fresh = AccountWrite(id=body.id, host=body.host, port=body.port)
+    if body.is_pec_account:  # a certified message that goes out twice is two legal facts (RELIABILITY H8)
+        fresh = replace(fresh, on_unknown_outcome=OnUnknownOutcome.HOLD)
+    wanted = _changed(fresh, body)
     await call.store.directory.put_account(tenant, _placed(call, wanted, body, stored))
     return {"ok": True}
 
@@ -81,8 +84,7 @@ async def _one(call: Call, tenant_id: str | None) -> tuple[TenantPk, AccountView
 
 
 def _placed(call: Call, write: AccountWrite, form: AccountChange, stored: AccountView | None) -> AccountWrite:
-    if stored is not None and stored.password_set and form.password is None:
-        targets.keep_password_at_home(call, write.host, stored.account)
+    targets.keep_passwords_at_home(call, write, stored)
     by_tenant = targets.host_set_by_tenant(
         call,
         (write.host, write.port),
@@ -90,7 +92,23 @@ def _placed(call: Call, write: AccountWrite, form: AccountChange, stored: Accoun
         given="host" in form.model_fields_set,
         before=stored is not None and stored.account.host_set_by_tenant,
     )
-    return replace(write, host_set_by_tenant=by_tenant)
+    return replace(
+        write, host_set_by_tenant=by_tenant, imap_host_set_by_tenant=_imap(call, write, form, stored)
+    )
+
+
+def _imap(call: Call, write: AccountWrite, form: AccountChange, stored: AccountView | None) -> bool:
+    if write.imap_host is None:
+        return False
+    former = stored.account if stored is not None and stored.account.imap_host is not None else None
+    return targets.host_set_by_tenant(
+        call,
+        (write.imap_host, write.imap_port),
+        (former.imap_host or "", former.imap_port) if former else None,
+        given="imap_host" in form.model_fields_set,
+        before=former is not None and former.imap_host_set_by_tenant,
+        ports=egress.IMAP_PORTS,
+    )
 
 
 def _changed(write: AccountWrite, form: AccountChange) -> AccountWrite:
@@ -99,4 +117,6 @@ def _changed(write: AccountWrite, form: AccountChange) -> AccountWrite:
     }
     if form.password is not None:
         given["password"] = form.password.get_secret_value()
+    if form.imap_password is not None:
+        given["imap_password"] = form.imap_password.get_secret_value()
     return replace(write, **given)

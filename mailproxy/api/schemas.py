@@ -216,6 +216,14 @@ class AccountInfo(TypedDict):
     limit_per_hour: NotRequired[Count]
     limit_per_day: NotRequired[Count]
     limit_behavior: Literal["defer", "reject"]
+    is_pec_account: bool
+    pec_address: NotRequired[str]
+    imap_host: NotRequired[str]
+    imap_port: NotRequired[int]
+    imap_user: NotRequired[str]
+    imap_password_set: NotRequired[bool]
+    imap_folder: NotRequired[str]
+    imap_ssl: NotRequired[bool]
     state: AccountCondition
     state_reason: NotRequired[str]
     state_cause: NotRequired[str]

@@ -5,13 +5,19 @@ from urllib.parse import urlsplit
 from mailproxy import egress
 from mailproxy.api.refusals import Refusal
 from mailproxy.api.routing import Call
-from mailproxy.model import Account
+from mailproxy.records import AccountView, AccountWrite
 
 _PORTS = {"http": 80, "https": 443}
 
 
 def host_set_by_tenant(
-    call: Call, wanted: tuple[str, int], stored: tuple[str, int] | None, *, given: bool, before: bool
+    call: Call,
+    wanted: tuple[str, int],
+    stored: tuple[str, int] | None,
+    *,
+    given: bool,
+    before: bool,
+    ports: frozenset[int] = egress.SMTP_PORTS,
 ) -> bool:
     """Whether an account's (host, port) counts as the tenant's choice; raises Refusal 400 for a forbidden one.
 
@@ -21,16 +27,31 @@ def host_set_by_tenant(
         return before and not given
     if wanted == stored:
         return before
-    _check(call, *wanted, egress.SMTP_PORTS, "host_not_allowed")
+    _check(call, *wanted, ports, "host_not_allowed")
     return True
 
 
-def keep_password_at_home(call: Call, host: str, stored: Account) -> None:
-    """A tenant cannot have a password that the admin may have stored sent to a server of its own choice."""
-    if call.caller.is_admin or host == stored.host:
+def keep_passwords_at_home(call: Call, write: AccountWrite, stored: AccountView | None) -> None:
+    """A tenant cannot have a password that the admin may have stored sent to a server of its own choice.
+
+    The IMAP server is sent that of the SMTP server where the mailbox has none of its own.
+    """
+    if call.caller.is_admin or stored is None:
         return
-    detail = f"Give the password with the new host: the stored one is sent to {stored.host} only"
-    raise Refusal(400, detail, "password_required")
+    old = stored.account
+    if stored.password_set and write.password is None and write.host != old.host:
+        raise _password_required("password", "host", old.host)
+    if write.imap_host in (None, old.imap_host) or write.imap_password is not None:
+        return
+    if stored.imap_password_set:
+        raise _password_required("imap_password", "imap_host", old.imap_host)
+    if stored.password_set and write.password is None and write.imap_host != old.host:
+        raise _password_required("imap_password", "imap_host", old.host)
+
+
+def _password_required(secret: str, host: str, home: str | None) -> Refusal:
+    where = f"is sent to {home} only" if home else "was stored for another server"
+    return Refusal(400, f"Give {secret} with the new {host}: the stored one {where}", "password_required")
 
 
 def url_set_by_tenant(

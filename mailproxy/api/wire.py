@@ -11,9 +11,9 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, WithJsonSchema
 
-from mailproxy import webhooks
+from mailproxy import address, webhooks
 from mailproxy.errors import InvalidInput
-from mailproxy.model import OnUnknownOutcome, Priority, Resolution, State
+from mailproxy.model import IMAPS_PORT, OnUnknownOutcome, Priority, Resolution, State
 
 LATEST = 253402300799.0
 _HOST_LABELS = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)(\.(?!-)[A-Za-z0-9_-]{1,63}(?<!-))*\.?")
@@ -79,6 +79,13 @@ def _host(value: str) -> str:
     return value
 
 
+def _mailbox(value: str) -> str:
+    try:
+        return address.parse(value).addr_spec
+    except InvalidInput as refusal:
+        raise ValueError(f"must be an address: {refusal.detail}") from None
+
+
 def _web_address(value: str) -> str:
     parts = urlsplit(value)
     if parts.scheme not in ("http", "https") or not parts.hostname or len(value) > 2048:
@@ -136,6 +143,8 @@ Line = Annotated[str, Field(max_length=512, pattern=r"^[^\x00-\x1f\x7f]*$")]
 Secret = Annotated[SecretStr, Field(max_length=4096)]
 WebhookSecret = Annotated[SecretStr, Field(max_length=128), AfterValidator(_webhook_secret)]
 Host = Annotated[str, Field(max_length=255), AfterValidator(_host)]
+MailAddress = Annotated[str, Field(max_length=320), AfterValidator(_mailbox)]
+Folder = Annotated[str, Field(max_length=255, pattern=r"^[^\x00-\x1f\x7f]+$")]
 WebAddress = Annotated[str, AfterValidator(_web_address)]
 WebPath = Annotated[str, AfterValidator(_path)]
 Limit = Annotated[int, Field(ge=0, le=2_000_000_000)]
@@ -207,9 +216,9 @@ class WebhookSecretForm(Form):
 
 
 class AccountChange(Form):
-    """PATCH: only what is given changes; a null `use_tls` means TLS if offered, as it does where it is stored."""
+    """PATCH: only what is given changes; a null `use_tls` or `imap_ssl` leaves TLS to the port and the server."""
 
-    nullable = frozenset({"use_tls"})
+    nullable = frozenset({"use_tls", "imap_ssl"})
 
     tenant_id: Identifier | None = None
     host: Host | None = None
@@ -228,6 +237,14 @@ class AccountChange(Form):
     limit_per_hour: Limit | None = None
     limit_per_day: Limit | None = None
     limit_behavior: Literal["defer", "reject"] = "defer"
+    is_pec_account: bool = False
+    pec_address: MailAddress | None = None
+    imap_host: Host | None = None
+    imap_port: Annotated[int, Field(ge=1, le=65535)] = IMAPS_PORT
+    imap_user: Line | None = None
+    imap_password: Secret | None = None
+    imap_folder: Folder = "INBOX"
+    imap_ssl: bool | None = None
 
 
 class AccountForm(AccountChange):

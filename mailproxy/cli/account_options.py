@@ -27,6 +27,11 @@ _FIELDS = {
     "limit_day": "limit_per_day",
     "limit_behavior": "limit_behavior",
     "max_retries": "max_retries",
+    "pec": "is_pec_account",
+    **{
+        name: name
+        for name in ("pec_address", "imap_host", "imap_port", "imap_user", "imap_folder", "imap_ssl")
+    },
 }
 
 _ADDRESS = (
@@ -53,6 +58,26 @@ _NEW_ADDRESS = (
     click.option("-p", "--port", type=click.IntRange(1, 65535), help="Its port."),
     click.option(
         "--tls-if-offered", is_flag=True, help="Leave TLS to the server; on port 465 it is always used."
+    ),
+)
+_MAILBOX = (
+    click.option("--pec/--no-pec", default=None, help="Its mail is certified (PEC).  [no]"),
+    click.option(
+        "--pec-address",
+        type=Checked(wire.MailAddress, "address"),
+        help="Address of the certified mailbox.  [the user, where it is one]",
+    ),
+    click.option(
+        "--imap-host", type=Checked(wire.Host, "host"), help="IMAP server to read receipts and bounces from."
+    ),
+    click.option("--imap-port", type=click.IntRange(1, 65535), help="Its port.  [993]"),
+    click.option("--imap-user", type=Checked(wire.Line, "text"), help="User to read as.  [as for SMTP]"),
+    click.option("--imap-password-file", metavar="FILE", help="File with its password; - for stdin."),
+    click.option("--imap-folder", type=Checked(wire.Folder, "folder"), help="Folder to read.  [INBOX]"),
+    click.option(
+        "--imap-ssl/--no-imap-ssl",
+        default=None,
+        help="TLS from the start, or never.  [on 993, else by STARTTLS]",
     ),
 )
 _OPTIONS = (
@@ -134,7 +159,7 @@ _OPTIONS = (
 
 def account_options(*, adding: bool) -> Callable[[F], F]:
     def described(command: F) -> F:
-        for option in reversed([*(_ADDRESS if adding else _NEW_ADDRESS), *_OPTIONS]):
+        for option in reversed([*(_ADDRESS if adding else _NEW_ADDRESS), *_OPTIONS, *_MAILBOX]):
             command = option(command)
         return command
 
@@ -147,6 +172,8 @@ def given_of(options: Mapping[str, Any]) -> dict[str, Any]:
     password = _password(options)
     if password is not None:
         given["password"] = password
+    if options["imap_password_file"] is not None:
+        given["imap_password"] = ask.secret("imap_password", None, options["imap_password_file"])
     if options["tls_ca"] is not None:
         given["tls_ca"] = _certificates(options["tls_ca"])
     if options["on_unknown"] is not None:

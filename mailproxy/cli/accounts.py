@@ -181,11 +181,22 @@ def _details(place: Place, account: Account) -> dict[str, object]:
         "Above the limit": account.limit_behavior,
         "Connection age": f"{account.ttl} s",
         "Unknown outcome": account.on_unknown_outcome,
+        **_mailbox(account),
         "State": account.state,
         **condition(account, time.time()),
         "What helps": _remedy(place, account),
         "Created": show.moment(account.created_at),
         "Changed": show.moment(account.updated_at),
+    }
+
+
+def _mailbox(account: Account) -> dict[str, object]:
+    return {
+        "Certified (PEC)": (account.pec_address or "yes") if account.is_pec_account else None,
+        "IMAP": f"{account.imap_host}:{account.imap_port}" if account.imap_host else None,
+        "IMAP user": account.imap_user,
+        "IMAP password": "***" if account.imap_password_set else None,
+        "IMAP folder": account.imap_folder,
     }
 
 

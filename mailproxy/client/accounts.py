@@ -25,6 +25,14 @@ class AccountFields(TypedDict, total=False):
     limit_per_hour: int
     limit_per_day: int
     limit_behavior: str
+    is_pec_account: bool
+    pec_address: str
+    imap_host: str
+    imap_port: int
+    imap_user: str
+    imap_password: str
+    imap_folder: str
+    imap_ssl: bool | None
 
 
 class AccountChanges(AccountFields, total=False):

@@ -270,6 +270,14 @@ class Account:
     limit_per_hour: int | None = None
     limit_per_day: int | None = None
     limit_behavior: str = "defer"
+    is_pec_account: bool = False
+    pec_address: str | None = None
+    imap_host: str | None = None
+    imap_port: int | None = None
+    imap_user: str | None = None
+    imap_password_set: bool = False
+    imap_folder: str | None = None
+    imap_ssl: bool | None = None
     state: str = "ok"
     state_reason: str | None = None
     state_cause: str | None = None

@@ -88,15 +88,22 @@ DELETE FROM tenant_key WHERE tenant_pk = %(tenant)s;
 
 -- name: put_account
 INSERT INTO account (tenant_pk, id, host, port, username, secret, use_tls, tls_verify, tls_ca, ttl, batch_size, max_retries,
-    retry_delays, on_unknown_outcome, limit_behavior, host_set_by_tenant)
+    retry_delays, on_unknown_outcome, limit_behavior, host_set_by_tenant, is_pec_account, pec_address, imap_host,
+    imap_port, imap_user, imap_secret, imap_folder, imap_ssl, imap_host_set_by_tenant)
 VALUES (%(tenant)s, %(id)s, %(host)s, %(port)s, %(user)s, %(secret)s, %(use_tls)s, %(tls_verify)s, %(tls_ca)s, %(ttl)s,
-    %(batch_size)s, %(max_retries)s, %(retry_delays)s, %(on_unknown_outcome)s, %(limit_behavior)s, %(host_set_by_tenant)s)
+    %(batch_size)s, %(max_retries)s, %(retry_delays)s, %(on_unknown_outcome)s, %(limit_behavior)s, %(host_set_by_tenant)s,
+    %(is_pec_account)s, %(pec_address)s, %(imap_host)s, %(imap_port)s, %(imap_user)s,
+    %(imap_secret)s, %(imap_folder)s, %(imap_ssl)s, %(imap_host_set_by_tenant)s)
 ON CONFLICT (tenant_pk, id) DO UPDATE SET version = account.version + 1, host = excluded.host, port = excluded.port,
     username = excluded.username, secret = coalesce(excluded.secret, account.secret), use_tls = excluded.use_tls,
     tls_verify = excluded.tls_verify, tls_ca = excluded.tls_ca, ttl = excluded.ttl, batch_size = excluded.batch_size,
     max_retries = excluded.max_retries, retry_delays = excluded.retry_delays,
     on_unknown_outcome = excluded.on_unknown_outcome, limit_behavior = excluded.limit_behavior,
-    host_set_by_tenant = excluded.host_set_by_tenant, updated_at = now()
+    host_set_by_tenant = excluded.host_set_by_tenant, is_pec_account = excluded.is_pec_account,
+    pec_address = excluded.pec_address, imap_host = excluded.imap_host, imap_port = excluded.imap_port,
+    imap_user = excluded.imap_user, imap_secret = coalesce(excluded.imap_secret, account.imap_secret),
+    imap_folder = excluded.imap_folder, imap_ssl = excluded.imap_ssl,
+    imap_host_set_by_tenant = excluded.imap_host_set_by_tenant, updated_at = now()
 RETURNING pk;
 
 -- name: account_state_fresh
@@ -106,6 +113,8 @@ ON CONFLICT (account_pk) DO UPDATE SET condition = 'ok', reason = NULL, cause = 
 -- name: accounts
 SELECT a.pk, a.tenant_pk, t.id, a.id, a.version, a.host, a.port, a.username, a.secret, a.use_tls, a.tls_verify, a.tls_ca, a.ttl,
        a.batch_size, a.max_retries, a.retry_delays, a.on_unknown_outcome, a.limit_behavior, a.host_set_by_tenant,
+       a.is_pec_account, a.pec_address, a.imap_host, a.imap_port, a.imap_user, a.imap_secret, a.imap_folder, a.imap_ssl,
+       a.imap_host_set_by_tenant,
        coalesce(st.condition, 'ok'), st.reason, st.cause, extract(epoch FROM st.since)::float8,
        extract(epoch FROM st.not_before)::float8,
        extract(epoch FROM a.created_at)::float8, extract(epoch FROM a.updated_at)::float8
@@ -115,7 +124,9 @@ ORDER BY a.id LIMIT %(limit)s;
 
 -- name: sending_account
 SELECT a.pk, a.tenant_pk, t.id, a.id, a.version, a.host, a.port, a.username, a.secret, a.use_tls, a.tls_verify, a.tls_ca, a.ttl,
-       a.batch_size, a.max_retries, a.retry_delays, a.on_unknown_outcome, a.limit_behavior, a.host_set_by_tenant
+       a.batch_size, a.max_retries, a.retry_delays, a.on_unknown_outcome, a.limit_behavior, a.host_set_by_tenant,
+       a.is_pec_account, a.pec_address, a.imap_host, a.imap_port, a.imap_user, a.imap_secret, a.imap_folder, a.imap_ssl,
+       a.imap_host_set_by_tenant
 FROM account a JOIN tenant t ON t.pk = a.tenant_pk WHERE a.pk = %(account)s;
 
 -- name: account_windows

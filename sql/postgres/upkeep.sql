@@ -42,6 +42,7 @@ UNION ALL SELECT 'webhook_secrets', pk, 'tenant|' || id || '|webhook_secrets', w
     WHERE webhook_secrets IS NOT NULL
 UNION ALL SELECT 'client_auth', pk, 'tenant|' || id || '|client_auth', client_auth FROM tenant WHERE client_auth IS NOT NULL
 UNION ALL SELECT 'password', pk, 'account|' || tenant_pk || '/' || id || '|password', secret FROM account WHERE secret IS NOT NULL
+UNION ALL SELECT 'imap_password', pk, 'account|' || tenant_pk || '/' || id || '|imap_password', imap_secret FROM account WHERE imap_secret IS NOT NULL
 ORDER BY place, pk;
 
 -- name: reseal_canary
@@ -52,6 +53,9 @@ UPDATE tenant SET client_auth = %(fresh)s WHERE pk = %(pk)s AND client_auth = %(
 
 -- name: reseal_password
 UPDATE account SET secret = %(fresh)s WHERE pk = %(pk)s AND secret = %(sealed)s RETURNING 1;
+
+-- name: reseal_imap_password
+UPDATE account SET imap_secret = %(fresh)s WHERE pk = %(pk)s AND imap_secret = %(sealed)s RETURNING 1;
 
 -- name: reseal_bounce_secret
 UPDATE instance SET bounce_secret = %(fresh)s WHERE one = (%(pk)s = 1) AND bounce_secret = %(sealed)s RETURNING 1;

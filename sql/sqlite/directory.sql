@@ -76,15 +76,21 @@ DELETE FROM tenant_key WHERE tenant_pk = :tenant;
 
 -- name: put_account
 INSERT INTO account (tenant_pk, id, host, port, username, secret, use_tls, tls_verify, tls_ca, ttl, batch_size, max_retries,
-    retry_delays, on_unknown_outcome, limit_behavior, host_set_by_tenant, created_at, updated_at)
+    retry_delays, on_unknown_outcome, limit_behavior, host_set_by_tenant, is_pec_account, pec_address, imap_host,
+    imap_port, imap_user, imap_secret, imap_folder, imap_ssl, imap_host_set_by_tenant, created_at, updated_at)
 VALUES (:tenant, :id, :host, :port, :user, :secret, :use_tls, :tls_verify, :tls_ca, :ttl,
-    :batch_size, :max_retries, :retry_delays, :on_unknown_outcome, :limit_behavior, :host_set_by_tenant, :now, :now)
+    :batch_size, :max_retries, :retry_delays, :on_unknown_outcome, :limit_behavior, :host_set_by_tenant,
+    :is_pec_account, :pec_address, :imap_host, :imap_port, :imap_user, :imap_secret, :imap_folder, :imap_ssl, :imap_host_set_by_tenant, :now, :now)
 ON CONFLICT (tenant_pk, id) DO UPDATE SET version = account.version + 1, host = excluded.host, port = excluded.port,
     username = excluded.username, secret = coalesce(excluded.secret, account.secret), use_tls = excluded.use_tls,
     tls_verify = excluded.tls_verify, tls_ca = excluded.tls_ca, ttl = excluded.ttl, batch_size = excluded.batch_size,
     max_retries = excluded.max_retries, retry_delays = excluded.retry_delays,
     on_unknown_outcome = excluded.on_unknown_outcome, limit_behavior = excluded.limit_behavior,
-    host_set_by_tenant = excluded.host_set_by_tenant, updated_at = :now
+    host_set_by_tenant = excluded.host_set_by_tenant, is_pec_account = excluded.is_pec_account,
+    pec_address = excluded.pec_address, imap_host = excluded.imap_host, imap_port = excluded.imap_port,
+    imap_user = excluded.imap_user, imap_secret = coalesce(excluded.imap_secret, account.imap_secret),
+    imap_folder = excluded.imap_folder, imap_ssl = excluded.imap_ssl,
+    imap_host_set_by_tenant = excluded.imap_host_set_by_tenant, updated_at = :now
 RETURNING pk;
 
 -- name: account_state_fresh
@@ -94,6 +100,8 @@ ON CONFLICT (account_pk) DO UPDATE SET condition = 'ok', reason = NULL, cause = 
 -- name: accounts
 SELECT a.pk, a.tenant_pk, t.id, a.id, a.version, a.host, a.port, a.username, a.secret, a.use_tls, a.tls_verify, a.tls_ca, a.ttl,
        a.batch_size, a.max_retries, a.retry_delays, a.on_unknown_outcome, a.limit_behavior, a.host_set_by_tenant,
+       a.is_pec_account, a.pec_address, a.imap_host, a.imap_port, a.imap_user, a.imap_secret, a.imap_folder, a.imap_ssl,
+       a.imap_host_set_by_tenant,
        coalesce(st.condition, 'ok'), st.reason, st.cause, st.since,
        st.not_before,
        a.created_at, a.updated_at
@@ -103,7 +111,9 @@ ORDER BY a.id LIMIT :limit;
 
 -- name: sending_account
 SELECT a.pk, a.tenant_pk, t.id, a.id, a.version, a.host, a.port, a.username, a.secret, a.use_tls, a.tls_verify, a.tls_ca, a.ttl,
-       a.batch_size, a.max_retries, a.retry_delays, a.on_unknown_outcome, a.limit_behavior, a.host_set_by_tenant
+       a.batch_size, a.max_retries, a.retry_delays, a.on_unknown_outcome, a.limit_behavior, a.host_set_by_tenant,
+       a.is_pec_account, a.pec_address, a.imap_host, a.imap_port, a.imap_user, a.imap_secret, a.imap_folder, a.imap_ssl,
+       a.imap_host_set_by_tenant
 FROM account a JOIN tenant t ON t.pk = a.tenant_pk WHERE a.pk = :account;
 
 -- name: account_windows

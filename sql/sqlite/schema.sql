@@ -55,7 +55,7 @@ CREATE TABLE account (
     on_unknown_outcome TEXT NOT NULL DEFAULT 'retry' CHECK (on_unknown_outcome IN ('retry', 'hold')),
     limit_behavior     TEXT NOT NULL DEFAULT 'defer' CHECK (limit_behavior IN ('defer', 'reject')),
     created_at         REAL NOT NULL DEFAULT ((julianday('now') - 2440587.5) * 86400.0),
-    updated_at         REAL NOT NULL DEFAULT ((julianday('now') - 2440587.5) * 86400.0), host_set_by_tenant INTEGER NOT NULL DEFAULT 0,
+    updated_at         REAL NOT NULL DEFAULT ((julianday('now') - 2440587.5) * 86400.0), host_set_by_tenant INTEGER NOT NULL DEFAULT 0, is_pec_account INTEGER NOT NULL DEFAULT 0, pec_address TEXT, imap_host TEXT, imap_port INTEGER NOT NULL DEFAULT 993 CHECK (imap_port BETWEEN 1 AND 65535), imap_user TEXT, imap_secret BLOB, imap_folder TEXT NOT NULL DEFAULT 'INBOX', imap_ssl INTEGER, imap_host_set_by_tenant INTEGER NOT NULL DEFAULT 0,
     UNIQUE (tenant_pk, id)
 ) STRICT;
 

@@ -40,6 +40,7 @@ UNION ALL SELECT 'webhook_secrets', pk, 'tenant|' || id || '|webhook_secrets', w
     WHERE webhook_secrets IS NOT NULL
 UNION ALL SELECT 'client_auth', pk, 'tenant|' || id || '|client_auth', client_auth FROM tenant WHERE client_auth IS NOT NULL
 UNION ALL SELECT 'password', pk, 'account|' || tenant_pk || '/' || id || '|password', secret FROM account WHERE secret IS NOT NULL
+UNION ALL SELECT 'imap_password', pk, 'account|' || tenant_pk || '/' || id || '|imap_password', imap_secret FROM account WHERE imap_secret IS NOT NULL
 ORDER BY place, pk;
 
 -- name: reseal_canary
@@ -50,6 +51,9 @@ UPDATE tenant SET client_auth = :fresh WHERE pk = :pk AND client_auth = :sealed 
 
 -- name: reseal_password
 UPDATE account SET secret = :fresh WHERE pk = :pk AND secret = :sealed RETURNING 1;
+
+-- name: reseal_imap_password
+UPDATE account SET imap_secret = :fresh WHERE pk = :pk AND imap_secret = :sealed RETURNING 1;
 
 -- name: reseal_bounce_secret
 UPDATE instance SET bounce_secret = :fresh WHERE one = :pk AND bounce_secret = :sealed RETURNING 1;

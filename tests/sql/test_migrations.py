@@ -23,6 +23,7 @@ SEALED = {
     ("tenant", "client_auth"),
     ("tenant", "webhook_secrets"),
     ("account", "secret"),
+    ("account", "imap_secret"),
 }
 NOT_SEALED = {("tenant_key", "hash"), ("kept_answer", "fingerprint")}
 

@@ -40,6 +40,7 @@ ACCOUNT = {
     "on_unknown_outcome": "retry",
     "limit_per_hour": 500,
     "limit_behavior": "defer",
+    "is_pec_account": False,
     "state": "ok",
     "limits": {"hour": {"limit": 500, "used": 12, "left": 488}},
     "created_at": _MADE,

@@ -1,0 +1,105 @@
+"""The mailbox of an account, as it is set over HTTP."""
+
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.api.conftest import Api
+
+pytestmark = pytest.mark.parametrize("dialect", ["sqlite"], indirect=True)
+
+MAILBOX = {
+    "is_pec_account": True,
+    "pec_address": "acme@pec.example",
+    "imap_host": "imap.pec.example",
+    "imap_port": 143,
+    "imap_user": "reader",
+    "imap_password": "0pen-sesame",
+    "imap_folder": "Ricevute",
+    "imap_ssl": False,
+}
+
+
+def account(**fields: Any) -> dict[str, Any]:
+    return {"id": "pec", "tenant_id": "acme", "host": "smtp.pec.example", "port": 465, **fields}
+
+
+@pytest.fixture
+async def tenant(api: Api) -> httpx.AsyncClient:
+    return await api.as_tenant(account=None)
+
+
+async def test_a_mailbox_comes_back_with_everything_but_its_password(
+    api: Api, tenant: httpx.AsyncClient
+) -> None:
+    assert (await tenant.post("/account", json=account(**MAILBOX))).json() == {"ok": True}
+    shown = await tenant.get("/account/pec")
+    assert "0pen-sesame" not in shown.text
+    expected = {name: value for name, value in MAILBOX.items() if name != "imap_password"}
+    assert {name: shown.json()[name] for name in expected} == expected
+    assert shown.json()["imap_password_set"] is True
+    owner = await api.store.directory.tenant("acme")
+    assert owner is not None
+    view = await api.store.directory.account(owner.pk, "pec")
+    assert view is not None
+    assert view.account.imap_password == "0pen-sesame"
+
+
+async def test_an_ordinary_account_has_no_mailbox(tenant: httpx.AsyncClient) -> None:
+    await tenant.post("/account", json=account())
+    shown = (await tenant.get("/account/pec")).json()
+    assert shown["is_pec_account"] is False
+    assert not [name for name in shown if name.startswith("imap_")]
+
+
+async def test_a_change_of_something_else_keeps_the_mailbox(tenant: httpx.AsyncClient) -> None:
+    await tenant.post("/account", json=account(**MAILBOX))
+    before = (await tenant.get("/account/pec")).json()
+    assert (await tenant.patch("/account/pec", json={"ttl": 60, "imap_ssl": None})).status_code == 200
+    after = (await tenant.get("/account/pec")).json()
+    assert "imap_ssl" not in after
+    changed = ("ttl", "updated_at", "imap_ssl")
+    assert {k: v for k, v in after.items() if k not in changed} == {
+        k: v for k, v in before.items() if k not in changed
+    }
+
+
+async def test_certified_mail_in_doubt_is_held_unless_told_otherwise(tenant: httpx.AsyncClient) -> None:
+    await tenant.post("/account", json=account(is_pec_account=True))
+    assert (await tenant.get("/account/pec")).json()["on_unknown_outcome"] == "hold"
+    await tenant.post("/account", json=account(is_pec_account=True, on_unknown_outcome="retry"))
+    assert (await tenant.get("/account/pec")).json()["on_unknown_outcome"] == "retry"
+
+
+@pytest.mark.parametrize("stored", [{"imap_password": "0pen"}, {"user": "me", "password": "s3cret"}])
+async def test_a_tenant_cannot_have_a_stored_password_sent_to_another_imap_server(
+    api: Api, tenant: httpx.AsyncClient, stored: dict[str, str]
+) -> None:
+    await api.admin.post("/account", json=account(imap_host="imap.pec.example", **stored))
+    answer = await tenant.patch("/account/pec", json={"imap_host": "imap.example.com"})
+    assert (answer.status_code, answer.json()["code"]) == (400, "password_required")
+    own = {"imap_host": "imap.example.com", "imap_password": "mine"}
+    assert (await tenant.patch("/account/pec", json=own)).status_code == 200
+
+
+async def test_a_tenant_sets_no_imap_server_inside(api: Api, tenant: httpx.AsyncClient) -> None:
+    answer = await tenant.post("/account", json=account(imap_host="127.0.0.1"))
+    assert (answer.status_code, answer.json()["code"]) == (400, "host_not_allowed")
+    assert (await api.admin.post("/account", json=account(imap_host="127.0.0.1"))).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("imap_port", 0),
+        ("imap_folder", "a\r\nb"),
+        ("imap_host", "imap://x"),
+        ("pec_address", "nobody"),
+        ("is_pec_account", "perhaps"),
+    ],
+)
+async def test_what_is_no_mailbox_is_refused(tenant: httpx.AsyncClient, field: str, value: object) -> None:
+    answer = await tenant.post("/account", json=account(**{field: value}))
+    assert answer.status_code == 422
+    assert [fault["loc"][-1] for fault in answer.json()["detail"]] == [field]
