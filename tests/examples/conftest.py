@@ -6,15 +6,22 @@ import pytest
 
 from mailproxy.client import MailProxyClient
 from tests.conftest import KEY
-from tests.process.peers import smtp_server
+from tests.process.peers import SmtpServer, smtp_server
 from tests.process.service import ADMIN, running
 
 
-@pytest.fixture(scope="module")
-def admin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MailProxyClient]:
+@pytest.fixture(scope="session")
+def smtp(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SmtpServer]:
+    folder = tmp_path_factory.mktemp("smtp")
+    with smtp_server(folder / "log", keep=folder) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def admin(tmp_path_factory: pytest.TempPathFactory, smtp: SmtpServer) -> Iterator[MailProxyClient]:
     folder = tmp_path_factory.mktemp("service")
     environ = {"GMP_DB_PATH": str(folder / "mail.db"), "MAIL_PROXY_ENCRYPTION_KEY": KEY}
-    with smtp_server(folder / "smtp.log") as smtp, running(folder, environ) as service:
+    with running(folder, environ) as service:
         url = f"http://127.0.0.1:{service.port}"
         with MailProxyClient(url, ADMIN, tenant_id="acme") as client:
             client.tenants.add("acme")

@@ -35,13 +35,23 @@ class Told:
 
 
 class SmtpServer:
-    def __init__(self, port: int, log: Path) -> None:
+    def __init__(self, port: int, log: Path, keep: Path | None = None) -> None:
         self.port = port
         self._log = GrowingLog(log, _delivery)
+        self._keep = keep
 
     def deliveries(self, tenant: str) -> list[Delivery]:
         """Those of messages whose ids begin with the tenant's, as `letters` makes them."""
         return [one for one in self._log.read() if (one.id or "").startswith(f"{tenant}-")]
+
+    def contents(self, id: str) -> list[bytes]:
+        """The bytes of each delivery of the message; needs `keep`."""
+        assert self._keep is not None
+        return [(self._keep / f"{one.sha256}.eml").read_bytes() for one in self.of(id)]
+
+    def of(self, id: str) -> list[Delivery]:
+        """Those of one message."""
+        return [one for one in self._log.read() if one.id == id]
 
     def times(self, tenant: str) -> Counter[str]:
         """How often each message arrived."""
@@ -79,10 +89,11 @@ def _told(line: bytes) -> list[Told]:
 
 
 @contextlib.contextmanager
-def smtp_server(log: Path, **manners: object) -> Iterator[SmtpServer]:
+def smtp_server(log: Path, *, keep: Path | None = None, **manners: object) -> Iterator[SmtpServer]:
     behaviour = [part for name, value in manners.items() for part in _behaviour(name, value)]
-    with _peer("tests.support.smtp", "--log", str(log), "--with-parent", *behaviour) as said:
-        yield SmtpServer(json.loads(said)["port"], log)
+    keeping = [] if keep is None else ["--keep", str(keep)]
+    with _peer("tests.support.smtp", "--log", str(log), "--with-parent", *keeping, *behaviour) as said:
+        yield SmtpServer(json.loads(said)["port"], log, keep)
 
 
 def _behaviour(name: str, value: object) -> Sequence[str]:

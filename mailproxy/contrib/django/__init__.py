@@ -1,0 +1,5 @@
+"""Django's mail through mailproxy: `EMAIL_BACKEND = "mailproxy.contrib.django.EmailBackend"`."""
+
+from mailproxy.contrib.django.backend import EmailBackend, Refused
+
+__all__ = ["EmailBackend", "Refused"]
