@@ -20,8 +20,8 @@ MAX_ID = 128
 MAX_FILENAME = 255
 
 _RESERVED = frozenset(
-    ["from", "to", "cc", "bcc", "sender", "date", "message-id", "received", "return-path", "x-genro-mail-id"]
-)
+    ["from", "to", "cc", "bcc", "sender", "date", "message-id", "received", "return-path"]
+).union(["x-genro-mail-id", "x-genro-mail-proof"])
 _RESERVED_PREFIXES = ("mime-", "content-", "dkim-")
 _REPLACING = ("subject", "reply-to")
 _ID_TEXT = r"[!#-'*+\-./0-9:;=?A-Z^-~]+"

@@ -10,6 +10,7 @@ from mailproxy.headers import Field, RenderError, address_list, block, rescan, u
 from mailproxy.model import Content, Instant
 from mailproxy.parts import Entity, attachment_entity, multipart, text_entity
 from mailproxy.pieces import Data, octets, written
+from mailproxy.proof import HEADER as PROOF_HEADER
 
 __all__ = [
     "Fault",
@@ -30,7 +31,13 @@ _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct",
 
 
 def render(
-    content: Content, *, accepted_at: Instant, message_id: str, tracking_id: str, smtputf8: bool = False
+    content: Content,
+    *,
+    accepted_at: Instant,
+    message_id: str,
+    tracking_id: str,
+    proof: str | None = None,
+    smtputf8: bool = False,
 ) -> bytes:
     """What `compose` makes, at once."""
     return octets(
@@ -39,13 +46,20 @@ def render(
             accepted_at=accepted_at,
             message_id=message_id,
             tracking_id=tracking_id,
+            proof=proof,
             smtputf8=smtputf8,
         )
     )
 
 
 def compose(
-    content: Content, *, accepted_at: Instant, message_id: str, tracking_id: str, smtputf8: bool = False
+    content: Content,
+    *,
+    accepted_at: Instant,
+    message_id: str,
+    tracking_id: str,
+    proof: str | None = None,
+    smtputf8: bool = False,
 ) -> Data:
     """The whole message, header and body, every line ended by CRLF and not yet dot-stuffed.
 
@@ -69,6 +83,8 @@ def compose(
     entity = _entity(effective, message_id)
     fields += entity.fields
     fields.append(unstructured(TRACKING_HEADER, tracking_id))
+    if proof is not None:
+        fields.append(unstructured(PROOF_HEADER, proof))
     return written([b"%b\r\n" % block(fields, smtputf8=smtputf8), *entity.body])
 
 

@@ -295,6 +295,9 @@ class Administration(Protocol):
     async def instance(self) -> Stored:
         """What was set over the API; `instance.bounce` completes it."""
 
+    async def proof_key(self) -> bytes:
+        """The instance's secret behind the proofs on its messages (`proof.py`), made when first asked for."""
+
     async def change_instance(self, changes: Mapping[str, object], password: str | None) -> None:
         """Set these values, and the password of the bounce mailbox unless None; an empty one ends it."""
 

@@ -1,6 +1,7 @@
 """The instance's own settings, whose secret is sealed on the way in and opened on the way out; the command log."""
 
 import json
+import secrets
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
@@ -13,6 +14,8 @@ from sql.engine import Engine, alone, one
 from sql.noting import note
 
 BOUNCE_BINDING = "instance|bounce|password"
+PROOF_BINDING = "instance|proof|key"
+PROOF_OCTETS = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +27,13 @@ class SqlAdministration:
         ((text, sealed, created, updated),) = await self.engine.read(lambda: one("instance_settings"))
         password = None if sealed is None else self.vault.open(bytes(sealed), BOUNCE_BINDING)
         return Stored(json.loads(text), password or None, created, updated)
+
+    async def proof_key(self) -> bytes:
+        found = await self.engine.read(lambda: one("proof_key"))
+        if found[0][0] is None:
+            sealed = self.vault.seal(secrets.token_hex(PROOF_OCTETS), PROOF_BINDING)
+            found = await self.engine.write(lambda: one("put_proof_key", sealed=sealed))
+        return bytes.fromhex(self.vault.open(bytes(found[0][0]), PROOF_BINDING))
 
     async def change_instance(self, changes: Mapping[str, object], password: str | None) -> None:
         sealed = None if password is None else self.vault.seal(password, BOUNCE_BINDING)

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from mailproxy.bounces import proof
+from mailproxy import proof
 from mailproxy.received import Fields, Mail, Part, decoded, every, fields_of, first, unencoded
 
 MAX_ID = 512
@@ -35,7 +35,7 @@ _QUOTED_MESSAGE_ID = re.compile(
     re.IGNORECASE | re.MULTILINE,
 )
 _DELIVERED_TO = ("to", "delivered-to", "x-original-to", "envelope-to", "x-envelope-to", "x-delivered-to")
-_VERP = re.compile(r"\+mp-([a-z2-7]{16})@", re.IGNORECASE)
+_VERP = re.compile(r"\+mp-([a-z2-7]{16,29})@", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ _NOT_CARRIED_OVER = frozenset(
         "received",
         "return-path",
     ]
-).union(["x-genro-mail-id", "delivered-to", "authentication-results", "received-spf"])
+).union(["x-genro-mail-id", "x-genro-mail-proof", "delivered-to", "authentication-results", "received-spf"])
 _SEALED = ("multipart/signed", "multipart/encrypted", "application/pkcs7-mime", "application/x-pkcs7-mime")
 
 

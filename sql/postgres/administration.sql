@@ -5,6 +5,13 @@ SELECT settings::text, bounce_secret, extract(epoch FROM created_at)::float8,
        extract(epoch FROM coalesce(updated_at, created_at))::float8
 FROM instance;
 
+-- name: proof_key
+SELECT proof_secret FROM instance;
+
+-- name: put_proof_key
+-- Whoever comes first makes it; the others get the same.
+UPDATE instance SET proof_secret = coalesce(proof_secret, %(sealed)s::bytea) RETURNING proof_secret;
+
 -- name: change_instance
 UPDATE instance SET settings = settings || %(changes)s::jsonb, bounce_secret = coalesce(%(secret)s::bytea, bounce_secret),
        updated_at = now()

@@ -13,6 +13,7 @@ CREATE TABLE instance (
     created_at timestamp with time zone NOT NULL DEFAULT now(),
     bounce_secret bytea,
     updated_at timestamp with time zone,
+    proof_secret bytea,
     CONSTRAINT instance_pkey PRIMARY KEY (one),
     CONSTRAINT instance_one_check CHECK (one)
 );

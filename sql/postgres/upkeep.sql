@@ -38,6 +38,7 @@ FROM tenant t LEFT JOIN tenant_sync s ON s.tenant_pk = t.pk WHERE t.pk = %(tenan
 -- Each with what it is bound to, as rows.py writes it.
 SELECT 'canary' AS place, 1::bigint AS pk, 'canary', canary FROM instance WHERE canary IS NOT NULL
 UNION ALL SELECT 'bounce_secret', 1, 'instance|bounce|password', bounce_secret FROM instance WHERE bounce_secret IS NOT NULL
+UNION ALL SELECT 'proof_secret', 1, 'instance|proof|key', proof_secret FROM instance WHERE proof_secret IS NOT NULL
 UNION ALL SELECT 'webhook_secrets', pk, 'tenant|' || id || '|webhook_secrets', webhook_secrets FROM tenant
     WHERE webhook_secrets IS NOT NULL
 UNION ALL SELECT 'client_auth', pk, 'tenant|' || id || '|client_auth', client_auth FROM tenant WHERE client_auth IS NOT NULL
@@ -59,6 +60,9 @@ UPDATE account SET imap_secret = %(fresh)s WHERE pk = %(pk)s AND imap_secret = %
 
 -- name: reseal_bounce_secret
 UPDATE instance SET bounce_secret = %(fresh)s WHERE one = (%(pk)s = 1) AND bounce_secret = %(sealed)s RETURNING 1;
+
+-- name: reseal_proof_secret
+UPDATE instance SET proof_secret = %(fresh)s WHERE one = (%(pk)s = 1) AND proof_secret = %(sealed)s RETURNING 1;
 
 -- name: reseal_webhook_secrets
 UPDATE tenant SET webhook_secrets = %(fresh)s WHERE pk = %(pk)s AND webhook_secrets = %(sealed)s RETURNING 1;

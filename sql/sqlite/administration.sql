@@ -3,6 +3,13 @@
 -- name: instance_settings
 SELECT settings, bounce_secret, created_at, coalesce(updated_at, created_at) FROM instance;
 
+-- name: proof_key
+SELECT proof_secret FROM instance;
+
+-- name: put_proof_key
+-- Whoever comes first makes it; the others get the same.
+UPDATE instance SET proof_secret = coalesce(proof_secret, :sealed) RETURNING proof_secret;
+
 -- name: change_instance
 UPDATE instance SET settings = json_patch(settings, :changes), bounce_secret = coalesce(:secret, bounce_secret),
        updated_at = :now

@@ -7,7 +7,7 @@ CREATE TABLE instance (
     canary     BLOB,                                 -- sealed with the active key: a wrong key is found at start
     settings   TEXT NOT NULL DEFAULT '{}',
     created_at REAL NOT NULL DEFAULT ((julianday('now') - 2440587.5) * 86400.0)
-, bounce_secret BLOB, updated_at REAL) STRICT;
+, bounce_secret BLOB, updated_at REAL, proof_secret BLOB) STRICT;
 
 CREATE TABLE tenant (
     pk                     INTEGER PRIMARY KEY AUTOINCREMENT,

@@ -82,7 +82,7 @@ RESERVED = [
         "Content-Type",
         "content-foo",
     ),
-    *("Received", "Return-Path", "DKIM-Signature", "X-Genro-Mail-ID"),
+    *("Received", "Return-Path", "DKIM-Signature", "X-Genro-Mail-ID", "X-Genro-Mail-Proof"),
 ]
 ENCODED = [
     *(

@@ -1,8 +1,8 @@
 import pytest
 
 from mailproxy.bounces import parse
-from mailproxy.bounces.proof import HEADER, is_proven, tag_of, tagged_return_path
 from mailproxy.errors import InvalidInput
+from mailproxy.proof import HEADER, is_proven, numbers_in, tag_of, tagged_return_path, token_of
 from tests.bounces.test_delivery_status import GROUP, RETURNED, report
 
 KEY, MESSAGE = b"k" * 32, "0198c0de-0000-8000-8000-000000000007"
@@ -26,6 +26,17 @@ def test_a_returned_header_proves_the_report() -> None:
 def test_a_quoted_header_proves_the_report() -> None:
     quoted = f"----- Original message -----\n\n> {HEADER}: {TAG}\n> Subject: x\n"
     assert is_proven(parse(report(GROUP, returned_type="text/plain", returned=quoted)).proofs, KEY, MESSAGE)
+
+
+@pytest.mark.parametrize("number", [0, 1, 31, 32, 7_000_000_001, (1 << 62) - 1])
+def test_a_token_names_the_message_by_number_and_proves_it(number: int) -> None:
+    token = token_of(KEY, MESSAGE, number)
+    assert token.startswith(TAG)
+    assert len(tagged_return_path("bounces@example.com", token).partition("@")[0]) <= 64
+    assert list(numbers_in([token.upper(), TAG, "", TAG + "!", TAG + "a" * 14])) == [number]
+    found = parse(f"To: {tagged_return_path('b@example.com', token)}\n".encode() + report(GROUP))
+    assert is_proven(found.proofs, KEY, MESSAGE)
+    assert list(numbers_in(found.proofs)) == [number]
 
 
 @pytest.mark.parametrize("header", ["To", "Delivered-To", "X-Original-To", "Envelope-To"])

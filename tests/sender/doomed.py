@@ -21,6 +21,7 @@ from workers import frame
 from workers.frame import Life
 from workers.sender import loop
 from workers.sender.connect import Timeouts
+from workers.sender.origin import Origin
 from workers.sender.prepare import Prepared, prepare
 
 POISONED = 9
@@ -53,11 +54,11 @@ class Poison:
     def __init__(self, client_id: str) -> None:
         self.client_id = client_id
 
-    def __call__(self, message: Claimed, instance: int) -> Prepared | Refused:
+    def __call__(self, message: Claimed, origin: Origin) -> Prepared | Refused:
         if message.client_id == self.client_id:
             print(json.dumps({"deed": "poison", "step": message.client_id}), flush=True)
             os._exit(POISONED)
-        return prepare(message, instance)
+        return prepare(message, origin)
 
 
 def main(account: str, slot: str, step: str, deed: str) -> int:

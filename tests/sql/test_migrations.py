@@ -20,6 +20,7 @@ from tests.support.faultproxy import FaultProxy
 SEALED = {
     ("instance", "canary"),
     ("instance", "bounce_secret"),
+    ("instance", "proof_secret"),
     ("tenant", "client_auth"),
     ("tenant", "webhook_secrets"),
     ("account", "secret"),

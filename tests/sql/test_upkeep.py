@@ -104,17 +104,19 @@ async def test_everything_that_is_sealed_can_be_sealed_anew(world: World) -> Non
     await world.store.administration.change_instance({}, "b")
     await world.add_account("with", password="p", user="u")
     both = _with_ring(world.store, NEW, OLD)
-    assert await both.upkeep.seals() == {key_id(OLD): 5}
-    assert await both.upkeep.reseal() == 5
+    key = await world.store.administration.proof_key()
+    assert await both.upkeep.seals() == {key_id(OLD): 6}
+    assert await both.upkeep.reseal() == 6
     assert await both.upkeep.reseal() == 0
     alone = _with_ring(world.store, NEW)
-    assert await alone.upkeep.seals() == {key_id(NEW): 5}
+    assert await alone.upkeep.seals() == {key_id(NEW): 6}
     tenant = await alone.directory.tenant("acme")
     view = await alone.directory.account(world.tenant, "with")
     assert tenant is not None
     assert view is not None
     assert (tenant.client_auth, tenant.webhook_secrets, view.account.password) == (auth, signing, "p")
     assert (await alone.administration.instance()).bounce_password == "b"
+    assert await alone.administration.proof_key() == key
     canary = await alone.fleet.canary()
     assert canary is not None
     Vault([NEW]).check_canary(canary)

@@ -100,6 +100,11 @@ def test_a_plain_message_is_written_in_a_fixed_order() -> None:
     assert check(content) == []
 
 
+def test_the_proof_is_the_last_field() -> None:
+    written = render(PLAIN, accepted_at=0, message_id="<1@example.com>", tracking_id="m", proof="abc")
+    assert b"\r\nX-Genro-Mail-ID: m\r\nX-Genro-Mail-Proof: abc\r\n\r\n" in written
+
+
 def test_two_renders_are_the_same_bytes() -> None:
     content = replace(PLAIN, body_html="<p>è</p>", attachments=(Attachment("a.pdf", b"%PDF"),))
     assert wire(content) == wire(replace(content))
@@ -294,6 +299,7 @@ def test_each_fault_names_its_field_and_code(change: dict[str, object], expected
         "Return-Path",
         "DKIM-Signature",
         "x-genro-mail-id",
+        "X-Genro-Mail-Proof",
     ],
 )
 def test_headers_the_service_writes_are_reserved(name: str) -> None:

@@ -38,6 +38,7 @@ from workers.sender.connect import Timeouts
 from workers.sender.groups import Intents, Settlements
 from workers.sender.handover import Breakpoint, Gate, HandOver, passes
 from workers.sender.journal import Journal
+from workers.sender.origin import Origins, origin_of
 from workers.sender.prepare import Preparation, Render, prepare
 
 RENEWALS_PER_LEASE = 3
@@ -75,7 +76,8 @@ async def entry(
         gate = Gate(fence=time.monotonic() + settings.lease_seconds)
         settlements = Settlements(store.queue, epoch, covered=book.truncate, settled=lambda _: at("finished"))
         intents = Intents(store.queue, epoch, broken=gate.close)
-        preparation = Preparation(store.queue, epoch, instance, render)
+        origins = Origins(store.administration, settings, await origin_of(store, settings, instance))
+        preparation = Preparation(store.queue, epoch, origins, render)
         shared = HandOver(preparation, intents, book, gate, settlements.flushed, at)
         look_every = _look_every(settings) if polling else inf
         sending = _sending(

@@ -4,13 +4,14 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from mailproxy import address, log, mime, payload
-from mailproxy.errors import MailproxyError, StorageUnavailable
-from mailproxy.model import Epoch, public_pk
+from mailproxy import address, log, mime, payload, proof
+from mailproxy.errors import InvalidInput, MailproxyError, StorageUnavailable
+from mailproxy.model import Content, Epoch, public_pk
 from mailproxy.outcome import Refused, Stage, Withheld
 from mailproxy.pieces import Data
 from mailproxy.records import Claimed
 from mailproxy.store import Queue
+from workers.sender.origin import Origin, Origins
 
 _log = log.get(__name__)
 
@@ -25,8 +26,8 @@ class Prepared:
     smtputf8: bool
 
 
-Render = Callable[[Claimed, int], Prepared | Refused]
-"""A message and the instance's bits -> its next attempt; `prepare`, but for tests."""
+Render = Callable[[Claimed, Origin], Prepared | Refused]
+"""A message and who sends it -> its next attempt; `prepare`, but for tests."""
 
 
 class Preparation:
@@ -36,33 +37,34 @@ class Preparation:
     (RELIABILITY H10), so its turn is marked in the database.
     """
 
-    def __init__(self, queue: Queue, epoch: Epoch, instance: int, render: Render) -> None:
+    def __init__(self, queue: Queue, epoch: Epoch, origins: Origins, render: Render) -> None:
         self._queue = queue
         self._epoch = epoch
-        self._instance = instance
+        self._origins = origins
         self._render = render
         self._turn = asyncio.Lock()
 
     async def of(self, message: Claimed) -> Prepared | Refused | Withheld:
         async with self._turn:
+            origin = await self._origins.current()
             if not message.suspect:
-                return self._render(message, self._instance)
-            return await self._alone(message)
+                return self._render(message, origin)
+            return await self._alone(message, origin)
 
-    async def _alone(self, suspect: Claimed) -> Prepared | Refused | Withheld:
+    async def _alone(self, suspect: Claimed, origin: Origin) -> Prepared | Refused | Withheld:
         try:
             await self._queue.suspect_alone(self._epoch, suspect.id, True)
-            prepared = self._render(suspect, self._instance)
+            prepared = self._render(suspect, origin)
             await self._queue.suspect_alone(self._epoch, suspect.id, False)
         except StorageUnavailable as e:
             return Withheld(f"not prepared without a mark: {e.detail}")
         return prepared
 
 
-def prepare(message: Claimed, instance: int) -> Prepared | Refused:
+def prepare(message: Claimed, origin: Origin) -> Prepared | Refused:
     """The same bytes at every attempt (RELIABILITY H6). Whatever upsets it fails this message alone."""
     try:
-        return _prepare(message, instance)
+        return _prepare(message, origin)
     except MailproxyError as e:
         return Refused(Stage.PREPARE, f"{e.error_code}: {e.detail}")
     except Exception as e:  # noqa: BLE001 - a renderer's bug must fail this message alone, loudly
@@ -70,25 +72,37 @@ def prepare(message: Claimed, instance: int) -> Prepared | Refused:
         return Refused(Stage.PREPARE, f"cannot_render: {type(e).__name__}")
 
 
-def _prepare(message: Claimed, instance: int) -> Prepared:
+def _prepare(message: Claimed, origin: Origin) -> Prepared:
     content = payload.decode(message.payload)
-    pk = public_pk(instance, message.id)
+    pk = public_pk(origin.instance, message.id)
+    token = proof.token_of(origin.proof_key, pk, message.id)
     smtputf8 = mime.needs_smtputf8(content)
     data = mime.compose(
         content,
         accepted_at=message.accepted_at,
         message_id=content.message_id or mime.default_message_id(_generation(pk, message.revision), content),
         tracking_id=message.client_id,
+        proof=token,
         smtputf8=smtputf8,
     )
     settled = {outcome.index for outcome in message.recipients}
     everybody = address.envelope_recipients(content.to, content.cc, content.bcc)
     return Prepared(
-        mail_from=address.envelope_sender(content.sender, content.return_path),
+        mail_from=_mail_from(content, origin.return_path, token),
         recipients=tuple((i, rcpt) for i, rcpt in enumerate(everybody) if i not in settled),
         data=data,
         smtputf8=smtputf8,
     )
+
+
+def _mail_from(content: Content, bounces_to: str | None, token: str) -> str:
+    """A message that names no return path gets the instance's, if there is one, with its token."""
+    if bounces_to is None or content.return_path is not None:
+        return address.envelope_sender(content.sender, content.return_path)
+    try:
+        return address.envelope_sender(content.sender, proof.tagged_return_path(bounces_to, token))
+    except InvalidInput:
+        return address.envelope_sender(content.sender, bounces_to)
 
 
 def _generation(pk: str, revision: int) -> str:

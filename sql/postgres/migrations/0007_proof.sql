@@ -1,0 +1,3 @@
+-- What proves that whoever reports on a message has seen it.
+
+ALTER TABLE instance ADD COLUMN proof_secret bytea;         -- sealed, bound to instance|proof|key
