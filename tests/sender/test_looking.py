@@ -25,9 +25,11 @@ async def test_work_waits_until_somebody_asks_for_it(
         world = await make_world(store, settings, sink.port)
         world = replace(world, settings=settings.model_copy(update=unasked))
         await world.post()
-        async with world.sender() as life:
+        steps: list[str] = []
+        async with world.sender(at=steps.append) as life:
+            # What was sent made room, and room is looked into: once, before it is asked about again.
+            await world.until(lambda _states: steps.count("claimed") == 2)
             await world.all_in(State.SENT)
-            await asyncio.sleep(LOOK_AGAIN)  # what was sent made room, and room is looked into
             (late,) = await world.post()
             await asyncio.sleep(1.5 * LOOK_AGAIN)  # nothing tells that nothing happens
             assert (await world.states())[late] is State.PENDING

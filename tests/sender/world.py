@@ -92,6 +92,7 @@ class World:
         *,
         slot: int = 0,
         timeouts: Timeouts | None = None,
+        at: Callable[[str], None] = lambda _step: None,
         succeeds: tuple[str, ...] = (),
         more: tuple[AccountSlot, ...] = (),
     ) -> AsyncIterator[Life]:
@@ -104,7 +105,7 @@ class World:
             succeeds=succeeds,
             assigned=((self.account, slot), *more),
         )
-        task = asyncio.create_task(loop.entry(life, timeouts=timeouts))
+        task = asyncio.create_task(loop.entry(life, timeouts=timeouts, at=at))
         try:
             yield life
         finally:

@@ -248,7 +248,9 @@ class AccountSender:
     # -- steps 2 to 6
 
     def _start(self) -> None:
-        while self._ready and len(self._running) < self._sending.connections:
+        starting = sum(progress is None for progress in self._running.values())
+        free = self._sending.connections - len(self._running)
+        for _ in range(min(len(self._ready) - starting, free)):
             task = asyncio.create_task(self._work())
             self._running[task] = None
             task.add_done_callback(self._ended)
@@ -269,7 +271,7 @@ class AccountSender:
             self._running[task] = progress
             outcome = await self._hand_over(progress)
             await self._settle(progress, outcome)
-            if self._room() > 0:
+            if self._ready and self._room() > 0:
                 self.wake()
 
     async def _hand_over(self, progress: Progress) -> Outcome:
