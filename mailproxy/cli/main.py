@@ -42,8 +42,8 @@ from mailproxy.cli.names import (
     is_instance_name,
     tenant_named,
 )
-from mailproxy.cli.place import Place, required
-from mailproxy.cli.server import Local, Server
+from mailproxy.cli.place import Place, required, server_of
+from mailproxy.cli.server import Local
 from mailproxy.errors import MailproxyError
 
 _WITHOUT_PLACE = (INSTANCE_WORDS | TENANT_WORDS) - {"help"}
@@ -142,7 +142,7 @@ def instance_group(ctx: click.Context) -> None:
 @click.pass_context
 def tenant_group(ctx: click.Context) -> None:
     """Manage a tenant's SMTP accounts, messages and reports, send a message, report now."""
-    server = ctx.find_object(Server)
+    server = server_of(ctx)
     assert server is not None
     ctx.obj = Place(server, tenant_named(str(ctx.info_name)) or "")
     if ctx.invoked_subcommand is None:

@@ -53,7 +53,7 @@ def pass_instance(command: Callable[Concatenate[Instance, P], T]) -> Callable[P,
 
     @functools.wraps(command)
     def with_instance(*args: P.args, **kwargs: P.kwargs) -> T:
-        return command(required(_found(Server)).instance, *args, **kwargs)
+        return command(required(_server()).instance, *args, **kwargs)
 
     return with_instance
 
@@ -63,7 +63,7 @@ def pass_server(command: Callable[Concatenate[Server, P], T]) -> Callable[P, T]:
 
     @functools.wraps(command)
     def with_server(*args: P.args, **kwargs: P.kwargs) -> T:
-        return command(required(_found(Server)), *args, **kwargs)
+        return command(required(_server()), *args, **kwargs)
 
     return with_server
 
@@ -73,11 +73,23 @@ def pass_place(command: Callable[Concatenate[Place, P], T]) -> Callable[P, T]:
 
     @functools.wraps(command)
     def with_place(*args: P.args, **kwargs: P.kwargs) -> T:
-        place = _found(Place)
+        place = click.get_current_context().find_object(Place)
+        assert place is not None, "the groups above put it there"
         required(place.server)
         return command(place, *args, **kwargs)
 
     return with_place
+
+
+def server_of(ctx: click.Context) -> Server | None:
+    """The server that the words before a command name."""
+    return ctx.find_object(Server)  # type: ignore[type-abstract] # it is looked for, never made
+
+
+def _server() -> Server:
+    server = server_of(click.get_current_context())
+    assert server is not None, "the groups above put it there"
+    return server
 
 
 def required(server: Server) -> Server:
@@ -93,12 +105,6 @@ def required(server: Server) -> Server:
             remedy=f"Did you mean: mail-proxy {near[0]}   (all commands: mail-proxy --help)",
         )
     return Local(existing_instance(server.name))
-
-
-def _found(kind: type[T]) -> T:
-    found = click.get_current_context().find_object(kind)
-    assert found is not None, "the groups above put it there"
-    return found
 
 
 async def shown_tenant(client: AsyncMailProxyClient, server: Server, tenant_id: str) -> ShownTenant:

@@ -5,6 +5,7 @@ which a server somewhere else has not got.
 """
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -44,25 +45,25 @@ _BY_STATUS = {
 }
 
 
-class Server:
+class Server(ABC):
     """What the two kinds of servers have in common; commands for it begin with `words`."""
 
     @property
-    def name(self) -> str:
-        raise NotImplementedError
+    @abstractmethod
+    def name(self) -> str: ...
 
     @property
-    def words(self) -> str:
-        raise NotImplementedError
+    @abstractmethod
+    def words(self) -> str: ...
 
     @property
+    @abstractmethod
     def instance(self) -> Instance:
         """The instance of this machine; raises Failure where there is none."""
-        raise NotImplementedError
 
     @property
-    def is_running(self) -> bool:
-        raise NotImplementedError
+    @abstractmethod
+    def is_running(self) -> bool: ...
 
     def require_running(self) -> None:
         if not self.is_running:
@@ -73,12 +74,12 @@ class Server:
             f"{self.name} is not running.", remedy=f"Start it with: mail-proxy start {self.name} -b"
         )
 
+    @abstractmethod
     def client(self, token: str | None) -> MailProxyClient:
         """A client over HTTP, with the server's own token unless another is given."""
-        raise NotImplementedError
 
-    async def _connected(self, work: Work[T], tenant_id: str | None) -> T:
-        raise NotImplementedError
+    @abstractmethod
+    async def _connected(self, work: Work[T], tenant_id: str | None) -> T: ...
 
     def do(self, work: Work[T], tenant_id: str | None = None) -> T:
         """Do `work` with a client for the admin, or whose token it is; for the tenant, where one is named."""

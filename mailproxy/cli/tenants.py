@@ -6,7 +6,7 @@ import click
 
 from mailproxy.cli import ask, show
 from mailproxy.cli.names import NEW_TENANT, TENANT
-from mailproxy.cli.place import Place, pass_place, pass_server, required, shown_tenant
+from mailproxy.cli.place import Place, pass_place, pass_server, required, server_of, shown_tenant
 from mailproxy.cli.server import Server
 from mailproxy.cli.tenant_options import Given, tenant_options
 from mailproxy.client import AsyncMailProxyClient, NotFound, Tenant
@@ -49,7 +49,7 @@ def show_tenant(server: Server, tenant_id: str, as_json: bool) -> None:
 
 def _free(ctx: click.Context, _: click.Parameter, tenant_id: str) -> str:
     """Says that an id is taken before anything else is asked."""
-    server = ctx.find_object(Server)
+    server = server_of(ctx)
     if server is not None and ask.interactive() and not ctx.resilient_parsing:
         there = required(server)
         there.do(lambda client: _refuse_taken(client, there, tenant_id))

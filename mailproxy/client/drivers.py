@@ -44,6 +44,13 @@ class Connection:
         tenant = f", tenant_id={self.tenant_id!r}" if self.tenant_id else ""
         return f"<{type(self).__name__} {self.url}{tenant}>"
 
+    def _options(self, timeout: Seconds) -> dict[str, Any]:
+        return {
+            "headers": self._headers,
+            "timeout": httpx.Timeout(timeout, connect=min(timeout, 10.0)),
+            "limits": _LIMITS,
+        }
+
     def _arguments(self, request: Request) -> dict[str, Any]:
         headers = dict(request.headers)
         if request.content is not None:
@@ -73,13 +80,7 @@ class BlockingConnection(Connection):
         transport: httpx.BaseTransport | None = None,
     ) -> None:
         super().__init__(url, token, name, tenant_id, patience)
-        self._http = httpx.Client(
-            headers=self._headers,
-            timeout=httpx.Timeout(timeout, connect=min(timeout, 10.0)),
-            limits=_LIMITS,
-            transport=transport,
-            verify=verify,
-        )
+        self._http = httpx.Client(transport=transport, verify=verify, **self._options(timeout))
 
     def run(self, steps: Steps[T]) -> T:
         """Do what the call asks for, one thing after the other."""
@@ -135,13 +136,7 @@ class AsyncConnection(Connection):
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         super().__init__(url, token, name, tenant_id, patience)
-        self._http = httpx.AsyncClient(
-            headers=self._headers,
-            timeout=httpx.Timeout(timeout, connect=min(timeout, 10.0)),
-            limits=_LIMITS,
-            transport=transport,
-            verify=verify,
-        )
+        self._http = httpx.AsyncClient(transport=transport, verify=verify, **self._options(timeout))
 
     async def run(self, steps: Steps[T]) -> T:
         """Do what the call asks for, one thing after the other."""
