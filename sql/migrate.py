@@ -5,14 +5,15 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.resources import files
-from typing import NamedTuple
-
-import psycopg
+from typing import TYPE_CHECKING, NamedTuple
 
 from mailproxy.config import Database
 from mailproxy.errors import ConfigurationError, StorageUnavailable
 from sql.sqlite.engine import connect, translated
 from sql.sqlite.place import require_writable
+
+if TYPE_CHECKING:
+    import psycopg
 
 LOCK = 7236834
 
@@ -79,8 +80,10 @@ def _refuse_newer(standing: Standing) -> None:
 
 
 @contextmanager
-def connect_postgres(database: Database) -> Iterator[psycopg.Connection[tuple[int, ...]]]:
+def connect_postgres(database: Database) -> "Iterator[psycopg.Connection[tuple[int, ...]]]":
     """A transaction on a connection of its own, committed at the end."""
+    import psycopg  # noqa: PLC0415 a service on SQLite has no use for its 5 MB
+
     try:
         with psycopg.connect(database.url, connect_timeout=5, prepare_threshold=None) as connection:
             yield connection
@@ -88,7 +91,7 @@ def connect_postgres(database: Database) -> Iterator[psycopg.Connection[tuple[in
         raise StorageUnavailable(f"PostgreSQL does not answer at {database.label}: {e}") from e
 
 
-def _postgres_versions(connection: psycopg.Connection[tuple[int, ...]]) -> set[int]:
+def _postgres_versions(connection: "psycopg.Connection[tuple[int, ...]]") -> set[int]:
     if connection.execute("SELECT to_regclass('schema_migration') IS NULL").fetchone() == (True,):
         return set()
     return {row[0] for row in connection.execute("SELECT version FROM schema_migration")}

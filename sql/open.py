@@ -1,6 +1,6 @@
 """Opens the store a configuration names. Only composition roots call this."""
 
-from mailproxy.config import Settings
+from mailproxy.config import Database, Settings
 from mailproxy.errors import ConfigurationError
 from mailproxy.keyfile import key_ring
 from mailproxy.store import Wakeups
@@ -11,8 +11,6 @@ from sql.dead_letters import SqlDeadLetters
 from sql.directory import directory
 from sql.engine import Engine
 from sql.fleet import SqlFleet
-from sql.postgres.engine import PostgresEngine
-from sql.postgres.wakeups import PostgresWakeups
 from sql.queue import SqlQueue, enqueues
 from sql.reports import SqlReports
 from sql.sqlite.engine import SqliteEngine
@@ -32,17 +30,7 @@ async def open_store(settings: Settings, *, role: str, vault: Vault | None = Non
     database = settings.database
     vault = vault or Vault(key_ring(settings))
     migrate.require_current(database)
-    engine: Engine
-    wakeups: Wakeups
-    if database.kind == "postgres":
-        found = queries.load("postgres")
-        postgres = PostgresEngine(database.url, found, connections=CONNECTIONS, name=f"mailproxy {role}")
-        await postgres.open()
-        engine, wakeups = postgres, PostgresWakeups(database.url)
-    else:
-        assert database.path is not None
-        engine = SqliteEngine(database.path, queries.load("sqlite"))
-        wakeups = SqliteWakeups(database.path)
+    engine, wakeups = await (_postgres if database.kind == "postgres" else _sqlite)(database, role)
     store = assemble(engine, wakeups, vault, fallback=settings.client_sync_url is not None)
     try:
         await _check_key(store, vault)
@@ -50,6 +38,29 @@ async def open_store(settings: Settings, *, role: str, vault: Vault | None = Non
         await store.aclose()
         raise
     return store
+
+
+def warm(database: Database) -> None:
+    """Read what opening such a store needs, but open nothing: for a process that will be forked."""
+    queries.load(database.kind)
+    if database.kind == "postgres":
+        from sql.postgres import engine, wakeups  # noqa: F401, PLC0415
+
+
+async def _postgres(database: Database, role: str) -> tuple[Engine, Wakeups]:
+    # Here, because these bring psycopg: 5 MB that a service on SQLite has no use for.
+    from sql.postgres.engine import PostgresEngine  # noqa: PLC0415
+    from sql.postgres.wakeups import PostgresWakeups  # noqa: PLC0415
+
+    found = queries.load("postgres")
+    engine = PostgresEngine(database.url, found, connections=CONNECTIONS, name=f"mailproxy {role}")
+    await engine.open()
+    return engine, PostgresWakeups(database.url)
+
+
+async def _sqlite(database: Database, role: str) -> tuple[Engine, Wakeups]:
+    assert database.path is not None
+    return SqliteEngine(database.path, queries.load("sqlite")), SqliteWakeups(database.path)
 
 
 def assemble(engine: Engine, wakeups: Wakeups, vault: Vault, *, fallback: bool) -> SqlStore:

@@ -7,11 +7,7 @@ import asyncio
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any
-
-from procrastinate import App, PsycopgConnector
-from procrastinate.exceptions import ConnectorException
-from procrastinate.jobs import Status
+from typing import TYPE_CHECKING, Any
 
 from mailproxy import log
 from mailproxy.config import Settings
@@ -22,6 +18,9 @@ from mailproxy.store import Store
 from sql.open import open_store
 from workers.frame import TRY_AGAIN, Life
 from workers.housekeeping import SCHEDULE, Scheduled
+
+if TYPE_CHECKING:
+    from procrastinate import App
 
 QUEUE = "housekeeping"
 STALLED_AFTER: Seconds = 60.0
@@ -89,6 +88,10 @@ async def _tick(store: Store, settings: Settings, scheduled: Scheduled) -> None:
 
 async def on_postgres(store: Store, settings: Settings, schedule: Sequence[Scheduled]) -> None:
     """Every tick once over all processes that share the database; returns when it is cut off from it."""
+    # Here, because only this process needs it, and only with PostgreSQL.
+    from procrastinate import App, PsycopgConnector  # noqa: PLC0415
+    from procrastinate.exceptions import ConnectorException  # noqa: PLC0415
+
     connector = PsycopgConnector(
         conninfo=settings.database.url,
         kwargs={
@@ -117,7 +120,7 @@ async def on_postgres(store: Store, settings: Settings, schedule: Sequence[Sched
             )
 
 
-def _enter(app: App, scheduled: Scheduled, store: Store, settings: Settings) -> None:
+def _enter(app: "App", scheduled: Scheduled, store: Store, settings: Settings) -> None:
     @app.periodic(cron=cron(scheduled.every))
     @app.task(name=f"housekeeping.{scheduled.name}", queue=QUEUE, queueing_lock=scheduled.name)
     async def run(timestamp: int) -> None:
@@ -136,8 +139,11 @@ def cron(every: int) -> str:
     return f"*/{minutes} * * * *"
 
 
-async def _drop_stalled(app: App) -> None:
+async def _drop_stalled(app: "App") -> None:
     """A tick whose process was killed stays behind as a row nobody works on; the next tick makes up for it."""
+    from procrastinate.exceptions import ConnectorException  # noqa: PLC0415
+    from procrastinate.jobs import Status  # noqa: PLC0415
+
     stalled = await app.job_manager.get_stalled_jobs(queue=QUEUE, seconds_since_heartbeat=STALLED_AFTER)
     for job in stalled:
         with suppress(ConnectorException):

@@ -1,7 +1,8 @@
-"""gunicorn's side: the worker class, and the command line that the supervisor executes."""
+"""gunicorn's side: the worker class and the logger, in its master and in the workers that are forked from it."""
 
 import asyncio
 import contextlib
+import gc
 import os
 import socket
 import sys
@@ -13,16 +14,11 @@ from gunicorn.glogging import Logger
 from uvicorn import Config, Server
 from uvicorn_worker import UvicornWorker
 
+import mailproxy.api.asgi  # noqa: F401 what the workers run is read before they are forked
 from mailproxy import config, log
 from mailproxy.api.connection import BoundedProtocol
-from mailproxy.config import Settings
 from mailproxy.model import Seconds
-
-WORKER_CLASS = "mailproxy.api.worker.Worker"
-APP = "mailproxy.api.asgi:create()"
-
-_SLOWEST_REQUEST = 30
-_KEEP_ALIVE = 15
+from sql.open import warm
 
 
 class Leaving(Server):
@@ -66,6 +62,7 @@ class Worker(UvicornWorker):  # type: ignore[misc]  # gunicorn is untyped
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.config.timeout_graceful_shutdown = self.cfg.graceful_timeout
+        _warm_the_master()
 
     async def _serve(self) -> None:
         self.config.app = self.wsgi
@@ -85,6 +82,13 @@ class Worker(UvicornWorker):  # type: ignore[misc]  # gunicorn is untyped
         server.should_exit = True
 
 
+def _warm_the_master() -> None:
+    """What a worker needs is there before the fork: its pages are shared by all of them and the master."""
+    warm(config.load(os.environ).database)
+    gc.collect()
+    gc.freeze()
+
+
 class Lines(Logger):  # type: ignore[misc]  # gunicorn is untyped
     """gunicorn's own lines in the form of all others."""
 
@@ -92,22 +96,3 @@ class Lines(Logger):  # type: ignore[misc]  # gunicorn is untyped
         super().setup(cfg)
         settings = config.load(os.environ)
         log.set_up(settings.log_level, settings.log_format)
-
-
-def gunicorn_argv(settings: Settings, fd: int, *, worker_class: str = WORKER_CLASS) -> list[str]:
-    """The command that serves the API on the listening socket `fd`, which the child must inherit.
-
-    Settings reach the workers through the environment alone: each reads it with `config.load`.
-    """
-    options = {
-        "bind": f"fd://{fd}",
-        "workers": settings.api_workers,
-        "worker-class": worker_class,
-        "logger-class": f"{__name__}.{Lines.__name__}",
-        "graceful-timeout": _SLOWEST_REQUEST,
-        "timeout": 2 * _SLOWEST_REQUEST,
-        "keep-alive": _KEEP_ALIVE,
-        "log-level": settings.log_level.lower(),
-    }
-    flags = [part for name, value in options.items() for part in (f"--{name}", str(value))]
-    return [sys.executable, "-m", "gunicorn", *flags, "--no-control-socket", APP]

@@ -4,10 +4,11 @@ import os
 from collections.abc import Callable
 
 from mailproxy import config, log, metrics
-from mailproxy.api.worker import gunicorn_argv
+from mailproxy.api.launch import gunicorn_argv
 from mailproxy.cli.preparation import Halves, export, refuse_problems
 from mailproxy.config import Settings
 from mailproxy.keyfile import make_state_folder, node_id
+from sql.open import warm
 from supervisor.main import run
 from supervisor.plan import Role, RoleSet
 from workers import maintenance, scout
@@ -29,6 +30,7 @@ def run_server(load: Callable[[], Settings], halves: Halves) -> int:
     """Serve until a signal ends it; `load` reads the settings, which are prepared for, now and at every SIGHUP."""
     settings = load()
     export(settings, os.environ)
+    warm(settings.database)
     log.set_up(settings.log_level, settings.log_format, delivery_activity=settings.log_delivery_activity)
 
     make_state_folder(settings)

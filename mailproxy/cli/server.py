@@ -13,7 +13,6 @@ from typing import Any, TypeVar
 from pydantic import SecretStr
 
 from mailproxy import log, tokens
-from mailproxy.api.app import build
 from mailproxy.cli import process
 from mailproxy.cli.exits import Exit, Failure
 from mailproxy.cli.home import Instance
@@ -128,6 +127,8 @@ class Local(Server):
         return MailProxyClient(server.url, token or own, patience=_ONCE)
 
     async def _connected(self, work: Work[T], tenant_id: str | None) -> T:
+        from mailproxy.api.app import build  # noqa: PLC0415 a server that is asked or started needs none of it
+
         log.hand_on()
         token = tokens.new_secret()
         settings = self.here.settings().model_copy(update={"api_token": SecretStr(token)})

@@ -13,7 +13,7 @@ import httpx
 import psutil
 import pytest
 
-from mailproxy.api.worker import gunicorn_argv
+from mailproxy.api.launch import gunicorn_argv
 from mailproxy.config import Settings
 from tests.api.conftest import ADMIN, free_socket, message
 

@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any
 
 from mailproxy import config, log
-from mailproxy.api.worker import gunicorn_argv
+from mailproxy.api.launch import gunicorn_argv
 from mailproxy.cli.composition import WORKERS
 from mailproxy.cli.preparation import BOTH, export, prepare
 from mailproxy.config import Settings
