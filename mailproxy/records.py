@@ -1,5 +1,6 @@
 """The values that cross the port of `store.py`: what is written, claimed, settled, reported and shown."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from mailproxy.authorization import ClientAuth
@@ -26,7 +27,8 @@ from mailproxy.signing import Secrets
 class NewMessage:
     """A checked message. `payload` is its canonical JSON text; `due_at` None means now.
 
-    With `rejected` set (reason, code) it is recorded as an error and reported, never sent.
+    With `rejected` set (reason, code) it is recorded as an error and reported, never sent. `suppressed` are
+    recipients it is not to be offered for.
     """
 
     client_id: str
@@ -38,6 +40,15 @@ class NewMessage:
     max_age: Seconds | None = None
     expires_at: Instant | None = None
     rejected: str | None = None
+    suppressed: "tuple[RecipientOutcome, ...]" = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """What messages are held against at the door: the tenant's accounts by id, and whether it has suppressions."""
+
+    accounts: Mapping[str, AccountPk]
+    suppresses: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,6 +225,7 @@ class Tenant:
     active: bool = True
     webhook_secrets: Secrets = ()
     url_set_by_tenant: bool = False
+    suppress_bounces: bool = False
     created_at: Instant = 0.0
     updated_at: Instant = 0.0
     switched_off: str | None = None
@@ -238,6 +250,7 @@ class TenantWrite:
     active: bool = True
     webhook_secrets: Secrets | None = None
     url_set_by_tenant: bool = False
+    suppress_bounces: bool = False
     hourly_limit: int | None = None
     daily_limit: int | None = None
     switch_on: bool = True

@@ -12,6 +12,7 @@ from mailproxy.instance import BounceSettings, Stored, name
 from mailproxy.model import AccountCondition, EventDetail, Instant, Seconds, State, public_pk
 from mailproxy.records import AccountView, EventView, MessageView, RecipientOutcome, Tenant, Window
 from mailproxy.reports import DeadLetter
+from mailproxy.suppressions import Suppression
 
 _TENANT = ("name", "client_base_url", "client_sync_path", "client_attachment_path")
 _ACCOUNT = (
@@ -68,6 +69,7 @@ def tenant(stored: Tenant) -> dict[str, Any]:
             ),
             "report_strict": stored.report_strict,
             "report_format": stored.report_format,
+            "suppress_bounces": stored.suppress_bounces,
             "active": stored.active,
             "switched_off": stored.switched_off,
             "switched_off_since": seconds(stored.switched_off_at),
@@ -147,6 +149,18 @@ def message(view: MessageView, instance: int) -> dict[str, Any]:
             "created_at": seconds(view.created_at),
             "updated_at": seconds(view.updated_at),
             "message": None if view.payload is None else _payload(view),
+        }
+    )
+
+
+def suppression(entry: Suppression) -> dict[str, Any]:
+    return present(
+        {
+            "address": entry.address,
+            "reason": str(entry.cause),
+            "event_id": entry.event_id,
+            "created_at": seconds(entry.created_at),
+            "expires_at": seconds(entry.expires_at),
         }
     )
 

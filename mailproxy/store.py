@@ -4,7 +4,7 @@ Each method is one transaction and one commit. All raise `StorageUnavailable` wh
 reached, is read-only or full, and `CommitUnknown` when a commit's answer was lost.
 """
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
@@ -28,6 +28,7 @@ from mailproxy.once import Kept, Once, Ticket
 from mailproxy.records import (
     AccountView,
     AccountWrite,
+    Admission,
     Claim,
     Deleted,
     DueAccounts,
@@ -47,6 +48,7 @@ from mailproxy.records import (
     TenantWrite,
 )
 from mailproxy.reports import CallSettled, DeadLetter, Held, Report, Selection, TenantCall
+from mailproxy.suppressions import Cause, NewSuppression, Suppression, SuppressionFilter
 from mailproxy.tokens import Principal
 
 
@@ -202,6 +204,7 @@ class Directory(Protocol):
     async def put_account(self, tenant: TenantPk, account: AccountWrite) -> AccountPk: ...
     async def account(self, tenant: TenantPk, account_id: str) -> AccountView | None: ...
     async def accounts(self, tenant: TenantPk, *, after: str | None, limit: int) -> list[AccountView]: ...
+    async def admission(self, tenant: TenantPk) -> Admission: ...
     async def account_ids(self, tenant: TenantPk) -> dict[str, AccountPk]: ...
     async def tenants_of_account(self, account_id: str) -> list[str]: ...
     async def sending_account(self, account: AccountPk) -> Account | None: ...
@@ -244,6 +247,23 @@ class Directory(Protocol):
 
     async def expire(self, *, limit: int) -> int:
         """Waiting messages past their age become `expired`; at most `limit`."""
+
+
+class Suppressions(Protocol):
+    """Addresses are normalised (`suppressions.normalised`); entries past their time count as none."""
+
+    async def listed(
+        self, tenant: TenantPk, wanted: SuppressionFilter, *, after: str, limit: int
+    ) -> list[Suppression]:
+        """`after` is the last address of the previous page."""
+
+    async def among(self, tenant: TenantPk, addresses: Iterable[str]) -> dict[str, Cause]: ...
+    async def add(self, tenant: TenantPk, entries: Sequence[NewSuppression]) -> int:
+        """Enter them, or say anew why and for how long; how many are new."""
+
+    async def remove(self, tenant: TenantPk, address: str) -> bool: ...
+    async def forget(self, *, limit: int) -> int:
+        """Remove entries past their time; at most `limit`, so call again."""
 
 
 class Fleet(Protocol):
@@ -343,6 +363,8 @@ class Store(Protocol):
     def dead_letters(self) -> DeadLetters: ...
     @property
     def directory(self) -> Directory: ...
+    @property
+    def suppressions(self) -> Suppressions: ...
     @property
     def fleet(self) -> Fleet: ...
     @property

@@ -1,16 +1,20 @@
 """Submitting: drafts whose faults are known are completed, held to quotas, and queued in one transaction."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from mailproxy import log
+from mailproxy import address, log, suppressions
 from mailproxy.checks import Fault
 from mailproxy.config import Settings
 from mailproxy.intake import Intake
 from mailproxy.model import AccountPk, Instant, MessageId, Priority, Seconds, TenantPk
 from mailproxy.once import Kept, Once
-from mailproxy.records import Enqueued, NewMessage
-from mailproxy.store import Store
+from mailproxy.records import Enqueued, NewMessage, RecipientOutcome
+from mailproxy.store import Store, Suppressions
+from mailproxy.suppressions import Cause
+
+_TURN = 50
 
 _REASONS = {
     "already_sent": "already sent",
@@ -28,7 +32,8 @@ _REASONS = {
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """One message as decoded; sendable when it has no faults."""
+    """One message as decoded; sendable when it has no faults. `recipients` are all, in the order of the envelope
+    and as written; it is not to be offered for those that are `suppressed`."""
 
     client_id: str
     tenant_id: str | None
@@ -40,12 +45,18 @@ class Draft:
     max_age: Seconds | None
     payload: str = field(repr=False)
     faults: tuple[Fault, ...] = ()
+    recipients: tuple[str, ...] = field(default=(), repr=False)
+    ignore_suppressions: bool = False
+    suppressed: tuple[RecipientOutcome, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
+    """`suppressed` are recipients that will not get it."""
+
     client_id: str
     message_id: MessageId
+    suppressed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,8 +142,11 @@ async def _ready(
     batches: dict[TenantPk, list[NewMessage]] = {}
     for tenant, ours in drafts.items():
         await intake.admit(tenant, sum(not draft.faults for draft in ours))
-        accounts = await store.directory.account_ids(tenant)
+        standing = await store.directory.admission(tenant)
+        accounts = standing.accounts
         checked[tenant] = [_with_account(draft, accounts) for draft in ours]
+        if standing.suppresses:
+            checked[tenant] = await _without_suppressed(store.suppressions, tenant, checked[tenant])
         items = [
             _new_message(draft, accounts, settings) for draft in checked[tenant] if _is_recordable(draft)
         ]
@@ -164,6 +178,30 @@ def _with_account(draft: Draft, accounts: Mapping[str, AccountPk]) -> Draft:
     return replace(draft, faults=(*draft.faults, Fault("account_id", code, "")))
 
 
+async def _without_suppressed(listed: Suppressions, tenant: TenantPk, drafts: Sequence[Draft]) -> list[Draft]:
+    """Held against the tenant's list by one query; a message that is left with no recipient is at fault."""
+    envelopes: dict[int, tuple[str, ...]] = {}
+    for number, draft in enumerate(drafts):
+        if number % _TURN == _TURN - 1:
+            await asyncio.sleep(0)
+        if not draft.faults and not draft.ignore_suppressions:
+            envelopes[number] = address.envelope_recipients(draft.recipients)
+    keys = (suppressions.key_of(one) for envelope in envelopes.values() for one in envelope)
+    if not (found := await listed.among(tenant, keys)):
+        return list(drafts)
+    return [
+        _judged(draft, envelopes[number], found) if number in envelopes else draft
+        for number, draft in enumerate(drafts)
+    ]
+
+
+def _judged(draft: Draft, envelope: Sequence[str], listed: Mapping[str, Cause]) -> Draft:
+    refused = suppressions.refused(envelope, listed)
+    if refused and len(refused) == len(envelope):
+        return replace(draft, faults=(suppressions.fault(refused),))
+    return replace(draft, suppressed=refused)
+
+
 def _is_recordable(draft: Draft) -> bool:
     return not any(fault.field == "id" for fault in draft.faults)
 
@@ -182,6 +220,7 @@ def _new_message(draft: Draft, accounts: Mapping[str, AccountPk], settings: Sett
         max_age=max_age,
         expires_at=draft.expires_at,
         rejected=_reason(draft.faults) if draft.faults else None,
+        suppressed=draft.suppressed,
     )
 
 
@@ -191,7 +230,7 @@ def _end(draft: Draft, result: Enqueued | None) -> Accepted | Rejected:
     assert result is not None, "only drafts with faults are not enqueued"
     if result.refused is not None or result.message_id is None:
         return Rejected(draft.client_id, (Fault("id", result.refused or "not_queued", ""),))
-    return Accepted(draft.client_id, result.message_id)
+    return Accepted(draft.client_id, result.message_id, tuple(one.address for one in draft.suppressed))
 
 
 def _reason(faults: Sequence[Fault]) -> str:

@@ -19,6 +19,7 @@ def tenant(stored: Tenant) -> TenantWrite:
         report_format=stored.report_format,
         active=stored.active,
         url_set_by_tenant=stored.url_set_by_tenant,
+        suppress_bounces=stored.suppress_bounces,
         hourly_limit=limits.get("hourly"),
         daily_limit=limits.get("daily"),
         switch_on=False,

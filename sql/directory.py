@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from mailproxy import limits, signing
 from mailproxy.errors import Conflict
 from mailproxy.model import Account, AccountPk, Instant, Seconds, TenantPk
-from mailproxy.records import AccountView, AccountWrite, Tenant, TenantWrite
+from mailproxy.records import AccountView, AccountWrite, Admission, Tenant, TenantWrite
 from mailproxy.tokens import Principal
 from mailproxy.vault import Vault
 from sql import rows
@@ -24,11 +24,10 @@ def directory(engine: Engine, fallback: bool, vault: Vault) -> "SqlDirectory":
         found = await engine.read(lambda: one("principal", hash=token_hash))
         return Principal(TenantPk(found[0][0]), found[0][1], found[0][2]) if found else None
 
-    async def accounts_of(tenant: TenantPk) -> dict[str, AccountPk]:
-        found = await engine.read(lambda: one("account_ids", tenant=tenant))
-        return {id_: AccountPk(pk) for id_, pk in found}
+    async def admission(tenant: TenantPk) -> Admission:
+        return await engine.read(lambda: _admission(tenant))
 
-    return SqlDirectory(engine, fallback, vault, Shared(principal), Shared(accounts_of))
+    return SqlDirectory(engine, fallback, vault, Shared(principal), Shared(admission))
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +36,7 @@ class SqlDirectory(SqlMessages):
     fallback: bool
     vault: Vault
     principals: Shared[bytes, Principal | None]
-    accounts_of: Shared[TenantPk, dict[str, AccountPk]]
+    admissions: Shared[TenantPk, Admission]
 
     async def principal(self, token_hash: bytes) -> Principal | None:
         return await self.principals.get(token_hash)
@@ -146,8 +145,11 @@ class SqlDirectory(SqlMessages):
         standing = rows.windows(windows)
         return [rows.account_view(self.vault, row, standing) for row in found]
 
+    async def admission(self, tenant: TenantPk) -> Admission:
+        return await self.admissions.get(tenant)
+
     async def account_ids(self, tenant: TenantPk) -> dict[str, AccountPk]:
-        return await self.accounts_of.get(tenant)
+        return dict((await self.admission(tenant)).accounts)
 
     async def tenants_of_account(self, account_id: str) -> list[str]:
         return [t for (t,) in await self.engine.read(lambda: one("tenants_of_account", id=account_id))]
@@ -161,6 +163,12 @@ class SqlDirectory(SqlMessages):
 
     async def reset_account(self, tenant: TenantPk, account_id: str) -> bool:
         return await self.engine.write(lambda: _reset_account(tenant, account_id))
+
+
+def _admission(tenant: TenantPk) -> Work[Admission]:
+    whose = {"tenant": tenant}
+    (accounts, ((suppresses,),)) = yield (Step("account_ids", whose), Step("any_suppressed", whose))
+    return Admission({id_: AccountPk(pk) for id_, pk in accounts}, bool(suppresses))
 
 
 def _limits(kind: int, scope: int, wanted: Sequence[limits.Limit]) -> Iterator[Step]:

@@ -1,6 +1,6 @@
 """Enqueueing: one transaction for all calls that wait together, each of them as a whole, and once under its key."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from mailproxy.model import MessageId, Status, TenantPk
 from mailproxy.once import KEPT_FOR, Kept, Ticket
@@ -102,6 +102,7 @@ def _enqueue(tenant: TenantPk, items: Sequence[NewMessage], fallback: bool) -> W
     while missing := [item for id_, item in wanted.items() if id_ not in answers]:
         (inserted,) = yield (Step("enqueue", params, [rows.new_message(item) for item in missing]),)
         answers |= {client_id: Enqueued(client_id, MessageId(id_)) for id_, client_id in inserted}
+        yield from _suppress((MessageId(id_), wanted[client_id]) for id_, client_id in inserted)
         if existing := [item for item in missing if item.client_id not in answers]:
             answers |= yield from _enqueue_existing(tenant, existing)
     return [answers[item.client_id] for item in items]
@@ -124,7 +125,19 @@ def _enqueue_existing(tenant: TenantPk, items: Sequence[NewMessage]) -> Work[dic
     if replaced:
         ids = [row["id"] for row in replaced]
         yield (Step("enqueue_replace", {"tenant": tenant, "ids": ids}, replaced),)
+        yield from _suppress(
+            (known[item.client_id][0], item)
+            for item in items
+            if item.client_id in answers and answers[item.client_id].replaced
+        )
     return answers
+
+
+def _suppress(queued: Iterable[tuple[MessageId, NewMessage]]) -> Work[None]:
+    """Their suppressed recipients are settled before anybody claims them."""
+    values = [{"message_id": id_, **rows.recipient(one)} for id_, item in queued for one in item.suppressed]
+    if values:
+        yield (Step("enqueue_suppressed", {}, values),)
 
 
 def _why_not_replaced(item: NewMessage, status: Status, phase: int | None) -> str | None:

@@ -16,6 +16,7 @@ from sql.reports import SqlReports
 from sql.sqlite.engine import SqliteEngine
 from sql.sqlite.wakeups import SqliteWakeups
 from sql.store import SqlStore
+from sql.suppressions import SqlSuppressions
 from sql.upkeep import SqlUpkeep
 
 CONNECTIONS = 4
@@ -70,6 +71,7 @@ def assemble(engine: Engine, wakeups: Wakeups, vault: Vault, *, fallback: bool) 
         reports=SqlReports(engine, vault),
         dead_letters=SqlDeadLetters(engine),
         directory=directory(engine, fallback, vault),
+        suppressions=SqlSuppressions(engine),
         fleet=SqlFleet(engine),
         administration=SqlAdministration(engine, vault),
         upkeep=SqlUpkeep(engine, vault),

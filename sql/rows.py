@@ -158,17 +158,23 @@ def recipient_states(settlements: Sequence[Finish | Release]) -> list[dict[str, 
             "message_id": one.id,
             "revision": one.revision,
             "claim": one.claim,
-            "rcpt": r.index,
-            "accepted": r.accepted,
-            "permanent": r.permanent,
-            "address": r.address,
-            "code": r.code,
-            "enhanced": r.enhanced,
-            "reply": r.text,
         }
+        | recipient(r)
         for one in settlements
         for r in one.recipients
     ]
+
+
+def recipient(one: RecipientOutcome) -> dict[str, object]:
+    return {
+        "rcpt": one.index,
+        "accepted": one.accepted,
+        "permanent": one.permanent,
+        "address": one.address,
+        "code": one.code,
+        "enhanced": one.enhanced,
+        "reply": one.text,
+    }
 
 
 # -- directory
@@ -206,7 +212,7 @@ def sync_url(base: str | None, path: str | None) -> str | None:
 
 def tenant(vault: Vault, row: Row) -> Tenant:
     pk, id_, name, auth, base, sync, attach, limits_, large, strict, form, active = row[:12]
-    webhooks, by_tenant, created, updated, switched_off, switched_off_at = row[12:]
+    webhooks, by_tenant, suppresses, created, updated, switched_off, switched_off_at = row[12:]
     return Tenant(
         pk=TenantPk(pk),
         id=id_,
@@ -222,6 +228,7 @@ def tenant(vault: Vault, row: Row) -> Tenant:
         active=bool(active),
         webhook_secrets=webhook_secrets(vault, id_, webhooks),
         url_set_by_tenant=bool(by_tenant),
+        suppress_bounces=bool(suppresses),
         created_at=created,
         updated_at=updated,
         switched_off=switched_off,

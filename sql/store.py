@@ -12,6 +12,7 @@ from sql.fleet import SqlFleet
 from sql.noting import NotingEngine
 from sql.queue import SqlQueue
 from sql.reports import SqlReports
+from sql.suppressions import SqlSuppressions
 from sql.upkeep import SqlUpkeep
 
 
@@ -22,6 +23,7 @@ class SqlStore:
     reports: SqlReports
     dead_letters: SqlDeadLetters
     directory: SqlDirectory
+    suppressions: SqlSuppressions
     fleet: SqlFleet
     administration: SqlAdministration
     upkeep: SqlUpkeep
@@ -35,6 +37,7 @@ class SqlStore:
             reports=replace(self.reports, engine=engine),
             dead_letters=replace(self.dead_letters, engine=engine),
             directory=replace(self.directory, engine=engine),
+            suppressions=replace(self.suppressions, engine=engine),
             administration=replace(self.administration, engine=engine),
         )
 

@@ -59,6 +59,11 @@ async def forget_answers(store: Store, settings: Settings) -> int:
     return await _in_chunks(lambda: store.queue.forget_answers(limit=CHUNK))
 
 
+async def forget_suppressions(store: Store, settings: Settings) -> int:
+    """Suppressions whose time has passed; they count as none already."""
+    return await _in_chunks(lambda: store.suppressions.forget(limit=CHUNK))
+
+
 async def forget_dead(store: Store, settings: Settings) -> int:
     """Processes that are long silent are declared dead; one that still lives finds out at its next beat."""
     return await store.fleet.forget_dead(silence(settings))
@@ -86,4 +91,5 @@ SCHEDULE = (
     Scheduled("clean_up", 60, clean_up),
     Scheduled("forget_answers", 600, forget_answers),
     Scheduled("forget_commands", 600, forget_commands),
+    Scheduled("forget_suppressions", 600, forget_suppressions),
 )

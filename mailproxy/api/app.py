@@ -13,6 +13,7 @@ from mailproxy.api import (
     pages,
     service,
     submission,
+    suppressions,
     tenants,
     webhook_secrets,
 )
@@ -83,6 +84,9 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/dead-letters", dead_letters.listing, _BOTH, "A page of dead letters by event."),
     Route("POST", "/dead-letters/replay", dead_letters.replay, _BOTH, "They are reported again, now."),
     Route("POST", "/dead-letters/discard", dead_letters.discard, _BOTH, "They will not be reported."),
+    Route("GET", "/suppressions", suppressions.listing, _BOTH, "A page of entries by address."),
+    Route("POST", "/suppressions", suppressions.add, _BOTH, "How many are new, how many were known."),
+    Route("DELETE", "/suppressions", suppressions.remove, _BOTH, "Mail is sent to the address again."),
     Route("GET", "/messages", messages.listing, _BOTH, "A page of messages."),
     Route("GET", "/messages/{id:path}/events", messages.events, _BOTH, "What happened to the message."),
     Route("GET", "/messages/{id:path}/explanation", messages.explanation, _BOTH, "Why it has not gone."),

@@ -108,6 +108,10 @@ ERRORS: Mapping[str, Word] = {
     "nothing_selected": Word(
         "What is discarded is never reported, so it has to be named.", "Say which: event_ids, since or until"
     ),
+    "nothing_suppressed": Word(
+        "No address was added: none is a mailbox (RFC 5321, RFC 6531), or all entries had ended already.",
+        "Nothing was added: 'customer': has no @; write name@example.com",
+    ),
     "quota_exceeded": Word(
         "The tenant has too many messages waiting; come back after `Retry-After`.",
         "The tenant has 1000000 messages waiting, at most 1000000 may",
@@ -125,6 +129,9 @@ ERRORS: Mapping[str, Word] = {
     "storage_unavailable": Word(
         "The database does not answer, so nothing was done; come back after `Retry-After`.",
         "The database is not available",
+    ),
+    "suppression_not_found": Word(
+        "The address is not on the tenant's suppression list.", "Suppression 'customer@example.org' not found"
     ),
     "tenant_id_required": Word("Name the tenant: `tenant_id` is empty.", "tenant_id is required"),
     "tenant_not_authorized": Word(
@@ -168,6 +175,7 @@ REJECTIONS: Mapping[str, str] = {
     "invalid_content_type": "`content_type` is neither plain nor html",
     "invalid_address": "an address is no mailbox (RFC 5321, RFC 6531)",
     "no_recipient": "`to` holds no address",
+    "recipient_suppressed": "every recipient is on the tenant's suppression list",
     "too_many_recipients": "the message has too many recipients",
     "subject_too_long": "`subject` is longer than 998 octets",
     "header_injection": "a line break or NUL stands, or hides, in header text",

@@ -107,6 +107,7 @@ class Rejection(TypedDict):
 class Acceptance(TypedDict):
     id: str
     pk: str
+    suppressed: NotRequired[list[str]]
 
 
 class Added(Noted):
@@ -168,6 +169,7 @@ class TenantInfo(TypedDict):
     webhook_secret_previous_until: NotRequired[Moment]
     report_strict: bool
     report_format: Literal["item", "event"]
+    suppress_bounces: bool
     active: bool
     switched_off: NotRequired[str]
     switched_off_since: NotRequired[Moment]

@@ -92,7 +92,9 @@ def _said(
         "queued": len(done.accepted),
         "rejected": rejected,
         "accepted": [
-            {"id": one.client_id, "pk": public_pk(instance, one.message_id)} for one in done.accepted
+            {"id": one.client_id, "pk": public_pk(instance, one.message_id)}
+            | ({"suppressed": list(one.suppressed)} if one.suppressed else {})
+            for one in done.accepted
         ],
     }
     return 200, {**said, "warnings": list(warnings)} if warnings else said

@@ -197,6 +197,7 @@ class TenantChange(Form):
     webhook_secret: WebhookSecret | None = None
     report_strict: bool = False
     report_format: Literal["item", "event"] = "item"
+    suppress_bounces: bool = False
     active: bool = True
     switch_on: bool = False
 

@@ -4,6 +4,7 @@ import binascii
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
@@ -61,6 +62,7 @@ MessageFields = TypedDict(
         "deferred_ts": wire.AnyMoment,
         "expires_at": wire.AnyMoment,
         "max_age": Annotated[float, Field(gt=0, le=366 * 86400)],
+        "ignore_suppressions": Annotated[bool, Field(strict=True)],
     },
     total=False,
 )
@@ -161,6 +163,8 @@ def draft(fields: MessageFields, default: Priority) -> Draft:
         max_age=fields.get("max_age"),
         payload=payload.encode(content),
         faults=tuple(faults),
+        recipients=tuple(chain.from_iterable(content.get(name, ()) for name in _ADDRESSES)),
+        ignore_suppressions=fields.get("ignore_suppressions", False),
     )
 
 

@@ -6,17 +6,17 @@ WHERE k.hash = %(hash)s AND t.active AND (k.expires_at IS NULL OR k.expires_at >
 
 -- name: put_tenant
 INSERT INTO tenant (id, name, client_auth, client_base_url, client_sync_path, client_attachment_path, rate_limits,
-    large_file_config, report_strict, report_format, active, webhook_secrets, url_set_by_tenant)
+    large_file_config, report_strict, report_format, active, webhook_secrets, url_set_by_tenant, suppress_bounces)
 VALUES (%(id)s, %(name)s, %(client_auth)s, %(client_base_url)s, %(client_sync_path)s, %(client_attachment_path)s,
     %(rate_limits)s, %(large_file_config)s, %(report_strict)s, %(report_format)s, %(active)s, %(webhook_secrets)s,
-    %(url_set_by_tenant)s)
+    %(url_set_by_tenant)s, %(suppress_bounces)s)
 ON CONFLICT (id) DO UPDATE SET name = excluded.name, client_auth = coalesce(excluded.client_auth, tenant.client_auth),
     client_base_url = excluded.client_base_url, client_sync_path = excluded.client_sync_path,
     client_attachment_path = excluded.client_attachment_path, rate_limits = excluded.rate_limits,
     large_file_config = excluded.large_file_config, report_strict = excluded.report_strict,
     report_format = excluded.report_format, active = excluded.active,
     webhook_secrets = coalesce(excluded.webhook_secrets, tenant.webhook_secrets),
-    url_set_by_tenant = excluded.url_set_by_tenant, updated_at = now()
+    url_set_by_tenant = excluded.url_set_by_tenant, suppress_bounces = excluded.suppress_bounces, updated_at = now()
 RETURNING pk;
 
 -- name: tenant_sync_ready
@@ -39,14 +39,14 @@ ON CONFLICT (kind, scope, win) DO UPDATE SET slot_s = excluded.slot_s, slots = e
 
 -- name: tenant
 SELECT pk, id, name, client_auth, client_base_url, client_sync_path, client_attachment_path, rate_limits,
-       large_file_config, report_strict, report_format, active, webhook_secrets, url_set_by_tenant,
+       large_file_config, report_strict, report_format, active, webhook_secrets, url_set_by_tenant, suppress_bounces,
        extract(epoch FROM created_at)::float8, extract(epoch FROM updated_at)::float8,
        s.switched_off, extract(epoch FROM s.switched_off_at)::float8
 FROM tenant LEFT JOIN tenant_sync s ON s.tenant_pk = pk WHERE id = %(id)s;
 
 -- name: tenants
 SELECT pk, id, name, client_auth, client_base_url, client_sync_path, client_attachment_path, rate_limits,
-       large_file_config, report_strict, report_format, active, webhook_secrets, url_set_by_tenant,
+       large_file_config, report_strict, report_format, active, webhook_secrets, url_set_by_tenant, suppress_bounces,
        extract(epoch FROM created_at)::float8, extract(epoch FROM updated_at)::float8,
        s.switched_off, extract(epoch FROM s.switched_off_at)::float8
 FROM tenant LEFT JOIN tenant_sync s ON s.tenant_pk = pk WHERE id > coalesce(%(after)s::text, '') AND (active OR NOT %(active_only)s) ORDER BY id LIMIT %(limit)s;

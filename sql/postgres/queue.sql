@@ -73,6 +73,12 @@ k AS (
         priority = excluded.priority, held = excluded.held, attempts = 0, crashes = 0, suspect = 0)
 SELECT id FROM m;
 
+-- name: enqueue_suppressed
+INSERT INTO recipient_state (message_id, rcpt, accepted, permanent, address, code, enhanced, reply)
+SELECT r.message_id, r.rcpt, r.accepted, r.permanent, r.address, r.code, r.enhanced, r.reply
+FROM json_to_recordset(%(rows)s::json) AS r(message_id bigint, rcpt smallint, accepted boolean, permanent boolean,
+    address text, code smallint, enhanced text, reply text);
+
 -- name: enqueue_gate
 -- Suspensions cannot change, nor these accounts be deleted, until this transaction ends.
 SELECT pg_advisory_xact_lock_shared(7236833);

@@ -35,6 +35,7 @@ CREATE TABLE tenant (
     updated_at timestamp with time zone NOT NULL DEFAULT now(),
     webhook_secrets bytea,
     url_set_by_tenant boolean NOT NULL DEFAULT false,
+    suppress_bounces boolean NOT NULL DEFAULT false,
     CONSTRAINT tenant_pkey PRIMARY KEY (pk),
     CONSTRAINT tenant_id_key UNIQUE (id)
 );
@@ -294,3 +295,16 @@ CREATE TABLE kept_answer (
     CONSTRAINT kept_answer_pkey PRIMARY KEY (scope, key)
 );
 CREATE INDEX kept_answer_created ON public.kept_answer USING btree (created_at);
+
+CREATE TABLE suppression (
+    tenant_pk bigint NOT NULL,
+    address text NOT NULL,
+    reason text NOT NULL,
+    event_id bigint,
+    created_at timestamp with time zone NOT NULL DEFAULT now(),
+    expires_at timestamp with time zone,
+    CONSTRAINT suppression_pkey PRIMARY KEY (tenant_pk, address),
+    CONSTRAINT suppression_reason_check CHECK ((reason = ANY (ARRAY['hard_bounce'::text, 'complaint'::text, 'manual'::text, 'import'::text]))),
+    CONSTRAINT suppression_tenant_pk_fkey FOREIGN KEY (tenant_pk) REFERENCES tenant(pk) ON DELETE CASCADE
+);
+CREATE INDEX suppression_expiry ON public.suppression USING btree (expires_at) WHERE (expires_at IS NOT NULL);

@@ -6,17 +6,18 @@ WHERE k.hash = :hash AND t.active AND (k.expires_at IS NULL OR k.expires_at > :n
 
 -- name: put_tenant
 INSERT INTO tenant (id, name, client_auth, client_base_url, client_sync_path, client_attachment_path, rate_limits,
-    large_file_config, report_strict, report_format, active, webhook_secrets, url_set_by_tenant, created_at, updated_at)
+    large_file_config, report_strict, report_format, active, webhook_secrets, url_set_by_tenant, suppress_bounces,
+    created_at, updated_at)
 VALUES (:id, :name, :client_auth, :client_base_url, :client_sync_path, :client_attachment_path,
     :rate_limits, :large_file_config, :report_strict, :report_format, :active, :webhook_secrets,
-    :url_set_by_tenant, :now, :now)
+    :url_set_by_tenant, :suppress_bounces, :now, :now)
 ON CONFLICT (id) DO UPDATE SET name = excluded.name, client_auth = coalesce(excluded.client_auth, tenant.client_auth),
     client_base_url = excluded.client_base_url, client_sync_path = excluded.client_sync_path,
     client_attachment_path = excluded.client_attachment_path, rate_limits = excluded.rate_limits,
     large_file_config = excluded.large_file_config, report_strict = excluded.report_strict,
     report_format = excluded.report_format, active = excluded.active,
     webhook_secrets = coalesce(excluded.webhook_secrets, tenant.webhook_secrets),
-    url_set_by_tenant = excluded.url_set_by_tenant, updated_at = :now
+    url_set_by_tenant = excluded.url_set_by_tenant, suppress_bounces = excluded.suppress_bounces, updated_at = :now
 RETURNING pk;
 
 -- name: tenant_sync_ready
@@ -37,13 +38,13 @@ ON CONFLICT (kind, scope, win) DO UPDATE SET slot_s = excluded.slot_s, slots = e
 
 -- name: tenant
 SELECT pk, id, name, client_auth, client_base_url, client_sync_path, client_attachment_path, rate_limits,
-       large_file_config, report_strict, report_format, active, webhook_secrets, url_set_by_tenant,
+       large_file_config, report_strict, report_format, active, webhook_secrets, url_set_by_tenant, suppress_bounces,
        created_at, updated_at, s.switched_off, s.switched_off_at
 FROM tenant LEFT JOIN tenant_sync s ON s.tenant_pk = pk WHERE id = :id;
 
 -- name: tenants
 SELECT pk, id, name, client_auth, client_base_url, client_sync_path, client_attachment_path, rate_limits,
-       large_file_config, report_strict, report_format, active, webhook_secrets, url_set_by_tenant,
+       large_file_config, report_strict, report_format, active, webhook_secrets, url_set_by_tenant, suppress_bounces,
        created_at, updated_at, s.switched_off, s.switched_off_at
 FROM tenant LEFT JOIN tenant_sync s ON s.tenant_pk = pk WHERE id > coalesce(:after, '') AND (active OR NOT :active_only) ORDER BY id LIMIT :limit;
 

@@ -46,6 +46,10 @@ ON CONFLICT (id) DO UPDATE SET account_pk = excluded.account_pk, due_at = exclud
     expires_at = excluded.expires_at, batch_code = excluded.batch_code, revision = excluded.revision,
     priority = excluded.priority, held = excluded.held, attempts = 0, crashes = 0, suspect = 0;
 
+-- name: enqueue_suppressed
+INSERT INTO recipient_state (message_id, rcpt, accepted, permanent, address, code, enhanced, reply)
+VALUES (:message_id, :rcpt, :accepted, :permanent, :address, :code, :enhanced, :reply);
+
 -- name: enqueue_gate
 SELECT pk FROM account WHERE pk IN (SELECT value FROM json_each(:accounts));
 

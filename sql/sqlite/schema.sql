@@ -24,7 +24,7 @@ CREATE TABLE tenant (
     active                 INTEGER NOT NULL DEFAULT 1,
     created_at             REAL NOT NULL DEFAULT ((julianday('now') - 2440587.5) * 86400.0),
     updated_at             REAL NOT NULL DEFAULT ((julianday('now') - 2440587.5) * 86400.0)
-, webhook_secrets BLOB, url_set_by_tenant INTEGER NOT NULL DEFAULT 0) STRICT;
+, webhook_secrets BLOB, url_set_by_tenant INTEGER NOT NULL DEFAULT 0, suppress_bounces INTEGER NOT NULL DEFAULT 0) STRICT;
 
 CREATE TABLE tenant_key (
     hash       BLOB PRIMARY KEY,                     -- SHA-256 of the token
@@ -251,3 +251,15 @@ CREATE TABLE kept_answer (
 ) STRICT;
 
 CREATE INDEX kept_answer_created ON kept_answer (created_at);
+
+CREATE TABLE suppression (
+    tenant_pk  INTEGER NOT NULL REFERENCES tenant ON DELETE CASCADE,
+    address    TEXT NOT NULL,
+    reason     TEXT NOT NULL CHECK (reason IN ('hard_bounce', 'complaint', 'manual', 'import')),
+    event_id   INTEGER,
+    created_at REAL NOT NULL,
+    expires_at REAL,
+    PRIMARY KEY (tenant_pk, address)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX suppression_expiry ON suppression (expires_at) WHERE expires_at IS NOT NULL;

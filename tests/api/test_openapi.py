@@ -124,6 +124,10 @@ async def test_every_request_shown_works_as_shown(api: Api) -> None:
         assert added.json()["queued"] == 1
         if label.endswith("/resolve"):
             await finish(api.store, "order-1001", Status.UNKNOWN, EventType.UNKNOWN)
+        if label == "DELETE /suppressions":
+            await api.admin.post(
+                "/suppressions", params={"tenant_id": "acme"}, json={"address": "customer@example.org"}
+            )
         answer = await ask_as_shown(api.admin, label, operation)
         assert answer.status_code == 200, (label, answer.text)
         if answer.headers["content-type"] == "application/json":

@@ -15,6 +15,7 @@ TENANT = {
     "webhook_secret_set": True,
     "report_strict": False,
     "report_format": "item",
+    "suppress_bounces": False,
     "active": True,
     "created_at": _MADE,
     "updated_at": _CHANGED,

@@ -8,6 +8,7 @@ from mailproxy.api.openapi import examples
 from mailproxy.api.openapi.dead_letters import DEAD_LETTERS
 from mailproxy.api.openapi.instance import INSTANCE
 from mailproxy.api.openapi.operation import Operation
+from mailproxy.api.openapi.suppressions import SUPPRESSIONS
 
 _TENANT_GONE, _ACCOUNT_GONE, _MESSAGE_GONE = (
     (404, "tenant_not_found"),
@@ -344,5 +345,5 @@ _MESSAGES = {
     ),
 }
 OPERATIONS: Mapping[str, Operation] = (
-    _SERVICE | _COMMANDS | _TENANTS | _ACCOUNTS | _MESSAGES | DEAD_LETTERS | INSTANCE
+    _SERVICE | _COMMANDS | _TENANTS | _ACCOUNTS | _MESSAGES | DEAD_LETTERS | SUPPRESSIONS | INSTANCE
 )
