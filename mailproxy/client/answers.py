@@ -103,8 +103,11 @@ class Suspension:
 
 @dataclass(frozen=True, slots=True)
 class Acceptance:
+    """A queued message; it is not sent to its `suppressed` recipients."""
+
     id: str
     pk: str
+    suppressed: Sequence[str] = ()
     raw: Mapping[str, Any] = _raw()
 
 
@@ -174,6 +177,38 @@ class Explanation:
     id: str
     status: str
     findings: Sequence[Finding] = _each(Finding)
+    raw: Mapping[str, Any] = _raw()
+
+
+@dataclass(frozen=True, slots=True)
+class Suppression:
+    """An address that mail is not sent to; `event_id` is that of the bounce or complaint it was listed for."""
+
+    address: str
+    reason: str
+    created_at: float
+    event_id: int | None = None
+    expires_at: float | None = None
+    raw: Mapping[str, Any] = _raw()
+
+
+@dataclass(frozen=True, slots=True)
+class RefusedEntry:
+    """An entry that was not added, and why."""
+
+    address: str
+    code: str
+    reason: str
+    raw: Mapping[str, Any] = _raw()
+
+
+@dataclass(frozen=True, slots=True)
+class Suppressed:
+    """How many entries are new, how many were listed already, and which were not added."""
+
+    added: int
+    updated: int
+    refused: Sequence[RefusedEntry] = _each(RefusedEntry)
     raw: Mapping[str, Any] = _raw()
 
 
@@ -308,6 +343,7 @@ class Tenant:
     switched_off_since: float | None = None
     report_strict: bool = False
     report_format: str = "item"
+    suppress_bounces: bool = False
     active: bool = True
     created_at: float | None = None
     updated_at: float | None = None

@@ -2,7 +2,7 @@
 
 from typing import Generic, Self, TypeVar
 
-from mailproxy.client import accounts, dead_letters, messages, service, tenants
+from mailproxy.client import accounts, dead_letters, messages, service, suppressions, tenants
 from mailproxy.client.drivers import AsyncConnection, BlockingConnection
 from mailproxy.client.methods import Awaited, Blocking
 
@@ -61,6 +61,14 @@ class DeadLetters(Group[BlockingConnection]):
     discard = Blocking(dead_letters.discard)
 
 
+class Suppressions(Group[BlockingConnection]):
+    page = Blocking(suppressions.page)
+    list = Blocking(suppressions.everything)
+    add = Blocking(suppressions.add)
+    add_many = Blocking(suppressions.add_many)
+    remove = Blocking(suppressions.remove)
+
+
 class MailProxyClient(BlockingConnection):
     """The API of a server at `url`: each call returns its result, and raises ClientError.
 
@@ -96,6 +104,10 @@ class MailProxyClient(BlockingConnection):
     @property
     def dead_letters(self) -> DeadLetters:
         return DeadLetters(self)
+
+    @property
+    def suppressions(self) -> Suppressions:
+        return Suppressions(self)
 
 
 class AsyncMessages(Group[AsyncConnection]):
@@ -143,6 +155,14 @@ class AsyncDeadLetters(Group[AsyncConnection]):
     discard = Awaited(dead_letters.discard)
 
 
+class AsyncSuppressions(Group[AsyncConnection]):
+    page = Awaited(suppressions.page)
+    list = Awaited(suppressions.everything)
+    add = Awaited(suppressions.add)
+    add_many = Awaited(suppressions.add_many)
+    remove = Awaited(suppressions.remove)
+
+
 class AsyncMailProxyClient(AsyncConnection):
     """The API of a server at `url`: each call is awaited, and raises ClientError.
 
@@ -178,3 +198,7 @@ class AsyncMailProxyClient(AsyncConnection):
     @property
     def dead_letters(self) -> AsyncDeadLetters:
         return AsyncDeadLetters(self)
+
+    @property
+    def suppressions(self) -> AsyncSuppressions:
+        return AsyncSuppressions(self)

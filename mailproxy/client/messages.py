@@ -53,6 +53,7 @@ NewMessage = TypedDict(
         "deferred_ts": float | str,
         "expires_at": float | str,
         "max_age": float,
+        "ignore_suppressions": bool,
     },
     total=False,
 )

@@ -21,6 +21,7 @@ class TenantFields(TypedDict, total=False):
     webhook_secret: str
     report_strict: bool
     report_format: str
+    suppress_bounces: bool
     switch_on: bool
     active: bool
 

@@ -35,7 +35,7 @@ def methods(kind: type[object]) -> dict[str, inspect.Signature]:
 def test_both_clients_have_the_same_calls() -> None:
     blocking, awaited = MailProxyClient("http://localhost"), AsyncMailProxyClient("http://localhost")
     assert methods(MailProxyClient) == methods(AsyncMailProxyClient)
-    for group in ("messages", "accounts", "tenants", "dead_letters"):
+    for group in ("messages", "accounts", "tenants", "dead_letters", "suppressions"):
         ours = methods(type(getattr(blocking, group)))
         assert ours
         assert ours == methods(type(getattr(awaited, group)))
@@ -281,3 +281,27 @@ async def test_a_message_is_explained(api: Api, connect: Connect) -> None:
     assert not found["expiry"].blocks
     with pytest.raises(NotFound):
         await tenant.do(lambda c: c.messages.explain("nobodys"))
+
+
+async def test_addresses_are_suppressed_and_no_longer(api: Api, connect: Connect) -> None:
+    client = connect(api.port, await api.tenant())
+    added = await client.do(lambda c: c.suppressions.add("Gone@example.org", expires_at=4e9))
+    assert (added.added, added.updated, added.refused) == (1, 0, ())
+    entries = [{"address": "b@example.org", "reason": "import"}, {"address": "none", "expires_at": None}]
+    many = await client.do(lambda c: c.suppressions.add_many(entries))
+    assert (many.added, [one.code for one in many.refused]) == (1, ["invalid_address"])
+    found = await client.do(lambda c: c.suppressions.list())
+    assert [(one.address, one.reason, one.expires_at) for one in found] == [
+        ("b@example.org", "import", None),
+        ("gone@example.org", "manual", 4e9),
+    ]
+    page = await client.do(lambda c: c.suppressions.page(limit=1))
+    rest = await client.do(lambda c: c.suppressions.page(cursor=page.cursor, q="gone", reason="manual"))
+    assert [*page.items, *rest.items] == found
+    sent = await client.do(lambda c: c.messages.add(message(to=["b@example.org", "c@example.org"])))
+    assert sent.accepted[0].suppressed == ["b@example.org"]
+    await client.do(lambda c: c.suppressions.remove("b@example.org"))
+    with pytest.raises(NotFound):
+        await client.do(lambda c: c.suppressions.remove("b@example.org"))
+    with pytest.raises(BadRequest):
+        await client.do(lambda c: c.suppressions.add("none"))
