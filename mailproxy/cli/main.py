@@ -29,6 +29,7 @@ from mailproxy.cli import (
     send,
     serve,
     signing,
+    suppressions,
     tenants,
 )
 from mailproxy.cli.exits import Exit, Failure, exit_for
@@ -141,7 +142,7 @@ def instance_group(ctx: click.Context) -> None:
 @click.group("TENANT", invoke_without_command=True)
 @click.pass_context
 def tenant_group(ctx: click.Context) -> None:
-    """Manage a tenant's SMTP accounts, messages and reports, send a message, report now."""
+    """Manage a tenant's SMTP accounts, messages, reports and suppressions, send a message, report now."""
     server = server_of(ctx)
     assert server is not None
     ctx.obj = Place(server, tenant_named(str(ctx.info_name)) or "")
@@ -170,6 +171,7 @@ for _command in (
     accounts.accounts,
     messages.messages,
     dead_letters.dead_letters,
+    suppressions.suppressions,
     send.send,
     about.run_now_for_tenant,
 ):

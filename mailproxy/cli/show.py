@@ -84,6 +84,11 @@ def _harmless(value: object) -> object:
     return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULAS) else value
 
 
+def meant(text: str) -> str:
+    """What a cell of `CsvRows` said."""
+    return text[1:] if text.startswith(tuple(f"'{sign}" for sign in _FORMULAS)) else text
+
+
 class Rows:
     """A table written as its rows come; the first ones decide how wide its columns are."""
 

@@ -88,21 +88,35 @@ def add(
 @click.argument("tenant_id", metavar="ID", type=TENANT)
 @tenant_options
 @click.option("--active/--inactive", default=None, help="Whether idle calls are made to it.")
+@click.option(
+    "--suppress-bounces/--no-suppress-bounces",
+    default=None,
+    help="Whether verified hard bounces and complaints suppress addresses.",
+)
 @click.option("--switch-on", is_flag=True, help="Call its application again after it was switched off.")
 @show.json_option
 @pass_server
 def update(
-    server: Server, /, tenant_id: str, active: bool | None, switch_on: bool, as_json: bool, **options: Any
+    server: Server,
+    /,
+    tenant_id: str,
+    active: bool | None,
+    suppress_bounces: bool | None,
+    switch_on: bool,
+    as_json: bool,
+    **options: Any,
 ) -> None:
     """Change what is given of a tenant, and nothing else."""
     given = Given.of(options)
-    if not given and active is None and not switch_on:
+    if not given and active is None and suppress_bounces is None and not switch_on:
         raise click.UsageError("Nothing to change: give at least one option.")
 
     async def work(client: AsyncMailProxyClient) -> Tenant:
         changes = given.changes(await shown_tenant(client, server, tenant_id))
         if active is not None:
             changes["active"] = active
+        if suppress_bounces is not None:
+            changes["suppress_bounces"] = suppress_bounces
         if switch_on:
             changes["switch_on"] = True
         await client.tenants.update(tenant_id, **changes)
@@ -180,6 +194,7 @@ def _show(tenant: Tenant, *, as_json: bool) -> None:
             "Switched off": tenant.switched_off,
             "Switched off since": show.moment(tenant.switched_off_since),
             "Calls are signed": tenant.webhook_secret_set,
+            "Bounces suppress": tenant.suppress_bounces,
             "Messages an hour": tenant.rate_limits.get("hourly"),
             "Messages a day": tenant.rate_limits.get("daily"),
             "Created": show.moment(tenant.created_at),

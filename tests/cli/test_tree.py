@@ -23,7 +23,7 @@ TREE = [
     *_walk(["first"], instance_group),
     *_walk(["first", "acme"], tenant_group),
 ]
-WITHOUT_RESULT = ("serve", "api", "workers", "connect")
+WITHOUT_RESULT = ("serve", "api", "workers", "connect", "export")
 WIDTH = 78  # what click leaves of eighty columns
 
 
