@@ -238,6 +238,7 @@ class Settings(BaseModel):
     bounce_ssl: bool = True
     bounce_poll_interval: Duration = 60.0
     bounce_processed: Annotated[str, Field(pattern=r"^(delete|seen|move:[^\x00-\x1f\x7f]+)$")] = "delete"
+    bounce_strict: bool = False
     pec_acceptance_timeout: Duration = 1800.0
 
     lease_seconds: Duration = 15.0

@@ -21,7 +21,8 @@ class Stored:
 
 @dataclass(frozen=True, slots=True)
 class BounceSettings:
-    """How bounces are fetched; the password opened. `processed` is delete, seen or `move:FOLDER`."""
+    """How bounces are fetched; the password opened. `processed` is delete, seen or `move:FOLDER`; `strict`:
+    only what carries our proof is applied."""
 
     enabled: bool
     imap_host: str | None
@@ -33,6 +34,7 @@ class BounceSettings:
     poll_interval: Seconds
     return_path: str | None
     processed: str
+    strict: bool = False
 
 
 def name(stored: Stored) -> str:
@@ -55,6 +57,7 @@ def bounce(stored: Stored, settings: Settings) -> BounceSettings:
         imap_ssl=ssl,
         poll_interval=float(str(values.get("bounce_poll_interval", settings.bounce_poll_interval))),
         return_path=_text(values.get("bounce_return_path")),
+        strict=bool(values.get("bounce_strict", settings.bounce_strict)),
         processed=str(values.get("bounce_processed", settings.bounce_processed)),
     )
 

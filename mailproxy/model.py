@@ -64,6 +64,8 @@ class EventType(StrEnum):
     RETRY_AFTER_UNKNOWN = "retry_after_unknown"
     CANCELLED = "cancelled"
     EXPIRED = "expired"
+    BOUNCE = "bounce"
+    COMPLAINT = "complaint"
 
 
 class OnUnknownOutcome(StrEnum):
@@ -179,6 +181,11 @@ class EventDetail:
     deferred_until: Instant | None = None
     late: bool = False
     refused: tuple[RefusedRecipient, ...] = ()
+    recipient: str | None = None
+    bounce_type: str | None = None
+    bounce_code: str | None = None
+    bounce_reason: str | None = None
+    verified: bool = False
 
     def to_json(self) -> str:
         return json.dumps({k: v for k, v in asdict(self).items() if v not in (None, False, ())})

@@ -48,6 +48,7 @@ from mailproxy.records import (
     TenantWrite,
 )
 from mailproxy.reports import CallSettled, DeadLetter, Held, Report, Selection, TenantCall
+from mailproxy.store_inbound import Inbound
 from mailproxy.suppressions import Cause, NewSuppression, Suppression, SuppressionFilter
 from mailproxy.tokens import Principal
 
@@ -369,6 +370,8 @@ class Store(Protocol):
     def fleet(self) -> Fleet: ...
     @property
     def upkeep(self) -> Upkeep: ...
+    @property
+    def inbound(self) -> Inbound: ...
     @property
     def administration(self) -> Administration: ...
     @property

@@ -11,6 +11,7 @@ from sql.dead_letters import SqlDeadLetters
 from sql.directory import directory
 from sql.engine import Engine
 from sql.fleet import SqlFleet
+from sql.inbound import SqlInbound
 from sql.queue import SqlQueue, enqueues
 from sql.reports import SqlReports
 from sql.sqlite.engine import SqliteEngine
@@ -73,6 +74,7 @@ def assemble(engine: Engine, wakeups: Wakeups, vault: Vault, *, fallback: bool) 
         directory=directory(engine, fallback, vault),
         suppressions=SqlSuppressions(engine),
         fleet=SqlFleet(engine),
+        inbound=SqlInbound(engine, vault, fallback),
         administration=SqlAdministration(engine, vault),
         upkeep=SqlUpkeep(engine, vault),
         wakeups=wakeups,

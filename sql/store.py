@@ -9,6 +9,7 @@ from sql.dead_letters import SqlDeadLetters
 from sql.directory import SqlDirectory
 from sql.engine import Engine
 from sql.fleet import SqlFleet
+from sql.inbound import SqlInbound
 from sql.noting import NotingEngine
 from sql.queue import SqlQueue
 from sql.reports import SqlReports
@@ -25,6 +26,7 @@ class SqlStore:
     directory: SqlDirectory
     suppressions: SqlSuppressions
     fleet: SqlFleet
+    inbound: SqlInbound
     administration: SqlAdministration
     upkeep: SqlUpkeep
     wakeups: Wakeups

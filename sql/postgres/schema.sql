@@ -138,6 +138,7 @@ CREATE TABLE message (
     updated_at timestamp with time zone NOT NULL DEFAULT now(),
     done_at timestamp with time zone,
     reported_at timestamp with time zone,
+    header_id text,
     CONSTRAINT message_pkey PRIMARY KEY (id),
     CONSTRAINT message_check CHECK (((done_at IS NULL) = (status = 0))),
     CONSTRAINT message_priority_check CHECK (((priority >= 0) AND (priority <= 3))),
@@ -145,6 +146,7 @@ CREATE TABLE message (
     CONSTRAINT message_tenant_pk_client_id_key UNIQUE (tenant_pk, client_id)
 ) WITH (fillfactor=85);
 CREATE INDEX message_page ON public.message USING btree (tenant_pk, id);
+CREATE INDEX message_header_id ON public.message USING btree (header_id) WHERE (header_id IS NOT NULL);
 
 CREATE TABLE body (
     message_id bigint NOT NULL,
@@ -213,6 +215,12 @@ CREATE TABLE recipient_state (
     code smallint,
     enhanced text,
     reply text,
+    bounce_type text,
+    bounce_code text,
+    bounce_status text,
+    bounce_reason text,
+    bounced_at timestamp with time zone,
+    bounce_verified boolean NOT NULL DEFAULT false,
     CONSTRAINT recipient_state_pkey PRIMARY KEY (message_id, rcpt)
 );
 
@@ -308,3 +316,64 @@ CREATE TABLE suppression (
     CONSTRAINT suppression_tenant_pk_fkey FOREIGN KEY (tenant_pk) REFERENCES tenant(pk) ON DELETE CASCADE
 );
 CREATE INDEX suppression_expiry ON public.suppression USING btree (expires_at) WHERE (expires_at IS NOT NULL);
+
+CREATE TABLE mailbox (
+    pk bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
+    account_pk bigint,
+    place text NOT NULL,
+    uidvalidity bigint,
+    last_uid bigint NOT NULL DEFAULT 0,
+    stuck_uid bigint,
+    stuck_tries integer NOT NULL DEFAULT 0,
+    epoch bigint,
+    lease_until timestamp with time zone,
+    checked_at timestamp with time zone,
+    fails integer NOT NULL DEFAULT 0,
+    failure text,
+    failing_since timestamp with time zone,
+    next_try_at timestamp with time zone,
+    CONSTRAINT mailbox_pkey PRIMARY KEY (pk),
+    CONSTRAINT mailbox_account_pk_fkey FOREIGN KEY (account_pk) REFERENCES account(pk) ON DELETE CASCADE
+) WITH (fillfactor=50);
+CREATE UNIQUE INDEX mailbox_of ON public.mailbox USING btree (COALESCE(account_pk, (0)::bigint));
+
+CREATE TABLE inbound_seen (
+    mailbox_pk bigint NOT NULL,
+    fingerprint bytea NOT NULL,
+    uidvalidity bigint NOT NULL,
+    uid bigint NOT NULL,
+    verdict text NOT NULL,
+    message_id bigint,
+    disposable boolean NOT NULL DEFAULT false,
+    disposed boolean NOT NULL DEFAULT true,
+    at timestamp with time zone NOT NULL DEFAULT now(),
+    CONSTRAINT inbound_seen_pkey PRIMARY KEY (mailbox_pk, fingerprint),
+    CONSTRAINT inbound_seen_mailbox_pk_fkey FOREIGN KEY (mailbox_pk) REFERENCES mailbox(pk) ON DELETE CASCADE
+);
+CREATE INDEX inbound_seen_at ON public.inbound_seen USING btree (at);
+CREATE INDEX inbound_seen_disposal ON public.inbound_seen USING btree (mailbox_pk, uid) WHERE (NOT disposed);
+
+CREATE TABLE quarantine (
+    pk bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
+    mailbox_pk bigint NOT NULL,
+    uidvalidity bigint NOT NULL,
+    uid bigint NOT NULL,
+    reason text NOT NULL,
+    octets bytea NOT NULL,
+    at timestamp with time zone NOT NULL DEFAULT now(),
+    CONSTRAINT quarantine_pkey PRIMARY KEY (pk),
+    CONSTRAINT quarantine_mailbox_pk_fkey FOREIGN KEY (mailbox_pk) REFERENCES mailbox(pk) ON DELETE CASCADE
+);
+CREATE INDEX quarantine_mailbox ON public.quarantine USING btree (mailbox_pk, at);
+
+CREATE TABLE parked (
+    pk bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
+    mailbox_pk bigint NOT NULL,
+    fingerprint bytea NOT NULL,
+    octets bytea NOT NULL,
+    next_try_at timestamp with time zone NOT NULL,
+    until timestamp with time zone NOT NULL,
+    CONSTRAINT parked_pkey PRIMARY KEY (pk),
+    CONSTRAINT parked_mailbox_pk_fkey FOREIGN KEY (mailbox_pk) REFERENCES mailbox(pk) ON DELETE CASCADE
+);
+CREATE INDEX parked_due ON public.parked USING btree (mailbox_pk, next_try_at);

@@ -101,7 +101,7 @@ CREATE TABLE message (
     created_at  REAL NOT NULL DEFAULT ((julianday('now') - 2440587.5) * 86400.0),
     updated_at  REAL NOT NULL DEFAULT ((julianday('now') - 2440587.5) * 86400.0),
     done_at     REAL,
-    reported_at REAL,
+    reported_at REAL, header_id TEXT,
     UNIQUE (tenant_pk, client_id),
     CHECK ((done_at IS NULL) = (status = 0))
 ) STRICT;
@@ -169,7 +169,7 @@ CREATE TABLE recipient_state (
     address    TEXT NOT NULL,
     code       INTEGER,
     enhanced   TEXT,
-    reply      TEXT,
+    reply      TEXT, bounce_type TEXT, bounce_code TEXT, bounce_status TEXT, bounce_reason TEXT, bounced_at REAL, bounce_verified INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (message_id, rcpt)
 ) STRICT;
 
@@ -263,3 +263,64 @@ CREATE TABLE suppression (
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX suppression_expiry ON suppression (expires_at) WHERE expires_at IS NOT NULL;
+
+CREATE TABLE mailbox (
+    pk            INTEGER PRIMARY KEY,
+    account_pk    INTEGER REFERENCES account (pk) ON DELETE CASCADE,      -- null: the instance's
+    place         TEXT NOT NULL,                                        -- which folder of whom at which server
+    uidvalidity   INTEGER,
+    last_uid      INTEGER NOT NULL DEFAULT 0,
+    stuck_uid     INTEGER,                                               -- could not be fetched `stuck_tries` times
+    stuck_tries   INTEGER NOT NULL DEFAULT 0,
+    epoch         INTEGER,                                               -- of its only reader until lease_until
+    lease_until   REAL,
+    checked_at    REAL,
+    fails         INTEGER NOT NULL DEFAULT 0,
+    failure       TEXT,
+    failing_since REAL,
+    next_try_at   REAL
+) STRICT;
+
+CREATE UNIQUE INDEX mailbox_of ON mailbox ((coalesce(account_pk, 0)));
+
+CREATE TABLE inbound_seen (
+    mailbox_pk  INTEGER NOT NULL REFERENCES mailbox (pk) ON DELETE CASCADE,
+    fingerprint BLOB NOT NULL,
+    uidvalidity INTEGER NOT NULL,
+    uid         INTEGER NOT NULL,
+    verdict     TEXT NOT NULL,
+    message_id  INTEGER,
+    disposable  INTEGER NOT NULL DEFAULT 0,                         -- may leave the mailbox
+    disposed    INTEGER NOT NULL DEFAULT 1,
+    at          REAL NOT NULL,
+    PRIMARY KEY (mailbox_pk, fingerprint)
+) STRICT;
+
+CREATE INDEX inbound_seen_at ON inbound_seen (at);
+
+CREATE INDEX inbound_seen_disposal ON inbound_seen (mailbox_pk, uid) WHERE NOT disposed;
+
+CREATE TABLE quarantine (
+    pk          INTEGER PRIMARY KEY,
+    mailbox_pk  INTEGER NOT NULL REFERENCES mailbox (pk) ON DELETE CASCADE,
+    uidvalidity INTEGER NOT NULL,
+    uid         INTEGER NOT NULL,
+    reason      TEXT NOT NULL,
+    octets      BLOB NOT NULL,
+    at          REAL NOT NULL
+) STRICT;
+
+CREATE INDEX quarantine_mailbox ON quarantine (mailbox_pk, at);
+
+CREATE TABLE parked (
+    pk          INTEGER PRIMARY KEY,
+    mailbox_pk  INTEGER NOT NULL REFERENCES mailbox (pk) ON DELETE CASCADE,
+    fingerprint BLOB NOT NULL,
+    octets      BLOB NOT NULL,
+    next_try_at REAL NOT NULL,
+    until       REAL NOT NULL
+) STRICT;
+
+CREATE INDEX parked_due ON parked (mailbox_pk, next_try_at);
+
+CREATE INDEX message_header_id ON message (header_id) WHERE header_id IS NOT NULL;
