@@ -181,3 +181,8 @@ def _parsed(address: str) -> Address:
 def advice(reason: str) -> str:
     """What to tell about a target that a tenant set."""
     return f"{reason}: tenants may not set that; the admin may, or allow it with GMP_EGRESS_ALLOW"
+
+
+def fetch_advice(reason: str) -> str:
+    """What to tell about a URL that an attachment is fetched from."""
+    return f"{reason}: the operator may allow it with GMP_FETCH_ALLOW"

@@ -6,9 +6,9 @@ deadline for connecting closes it.
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 
 import httpcore
@@ -33,26 +33,35 @@ class Answered:
 
 @dataclass(frozen=True, slots=True)
 class Unanswered:
-    """No complete answer came; `cause` quotes no header."""
+    """No complete answer came; `cause` quotes no header. `forbidden`: nobody was asked, for the target is out of
+    bounds; `timed_out`: the deadline passed."""
 
     cause: str
+    forbidden: bool = False
+    timed_out: bool = False
 
 
 class Web:
     """The HTTP client of a process: it keeps connections and no cookies, and follows no redirect.
 
     Guarded and unguarded calls never share a connection. `connections` limits each kind;
-    `authorities` (PEM) are trusted instead of the usual ones.
+    `authorities` (PEM) are trusted instead of the usual ones; `advice` words why a target is out of bounds.
     """
 
     def __init__(
-        self, reach: Reach, *, connect: Seconds, connections: int = 64, authorities: str | None = None
+        self,
+        reach: Reach,
+        *,
+        connect: Seconds,
+        connections: int = 64,
+        authorities: str | None = None,
+        advice: Callable[[str], str] = egress.advice,
     ) -> None:
         trust = httpx.create_ssl_context(trust_env=False)
         if authorities is not None:
             trust = ssl.create_default_context(cadata=authorities)
         self._guarded, self._free = (
-            _client(_Transport(_Dialler(reach, guarded), trust, connections), connect)
+            _client(_Transport(_Dialler(reach, guarded, advice), trust, connections), connect)
             for guarded in (True, False)
         )
 
@@ -68,20 +77,55 @@ class Web:
         most: int,
     ) -> Answered | Unanswered:
         """One request with its answer, of which `most` bytes are read; every failure is a value."""
+        content = bytearray()
+        found = await self.receive(
+            method,
+            url,
+            headers=headers,
+            body=body,
+            guarded=guarded,
+            within=within,
+            most=most,
+            wanted=lambda _: True,
+            take=content.extend,
+        )
+        return found if isinstance(found, Unanswered) else replace(found, body=bytes(content))
+
+    async def receive(
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str],
+        body: bytes | None = None,
+        guarded: bool,
+        within: Seconds,
+        most: int,
+        wanted: Callable[[Answered], bool],
+        take: Callable[[bytes], None],
+    ) -> Answered | Unanswered:
+        """`exchange` whose content goes to `take` as it comes, `most` bytes of it at most, if its head is `wanted`.
+
+        An OSError of `take` ends the exchange and is raised.
+        """
         if fault := _fault(url):
-            return Unanswered(fault)
+            return Unanswered(fault, forbidden=True)
         client = self._guarded if guarded else self._free
         try:
             async with (
                 asyncio.timeout(within),
                 client.stream(method, url, content=body, headers=headers) as response,
             ):
-                content, truncated = await _read(response, most)
+                head = Answered(response.status_code, dict(response.headers), b"")
+                return replace(head, truncated=wanted(head) and await _read(response, most, take))
         except TimeoutError:
-            return Unanswered(f"no complete answer within {within:g} s")
+            return Unanswered(f"no complete answer within {within:g} s", timed_out=True)
+        except _OutOfBounds as error:
+            return Unanswered(str(error), forbidden=True)
+        except _Taking as error:
+            raise error.cause from None
         except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError, ValueError) as error:
-            return Unanswered(_cause(error))
-        return Answered(response.status_code, dict(response.headers), content, truncated)
+            return Unanswered(_cause(error), timed_out=isinstance(error, httpx.TimeoutException))
 
     async def aclose(self) -> None:
         await self._guarded.aclose()
@@ -99,12 +143,25 @@ def _client(transport: httpx.AsyncBaseTransport, connect: Seconds) -> httpx.Asyn
     )
 
 
+class _OutOfBounds(Exception):
+    """The target may not be connected to."""
+
+
+class _Taking(Exception):
+    """Whoever takes content could not."""
+
+    def __init__(self, cause: OSError) -> None:
+        super().__init__(str(cause))
+        self.cause = cause
+
+
 class _Dialler(httpcore.AsyncNetworkBackend):
     """Connects to the addresses that were judged; TLS above it still verifies the name."""
 
-    def __init__(self, reach: Reach, guarded: bool) -> None:
+    def __init__(self, reach: Reach, guarded: bool, advice: Callable[[str], str]) -> None:
         self._reach = reach
         self._guarded = guarded
+        self._advice = advice
         self._network = httpcore.AnyIOBackend()
 
     async def connect_tcp(
@@ -123,7 +180,7 @@ class _Dialler(httpcore.AsyncNetworkBackend):
         except (OSError, UnicodeError) as error:
             raise httpcore.ConnectError(f"{host}: {error}") from error
         if isinstance(found, Forbidden):
-            raise httpcore.ConnectError(egress.advice(found.reason))
+            raise _OutOfBounds(self._advice(found.reason))
         each = None if timeout is None else timeout / len(found)
         failure: Exception = httpcore.ConnectError(f"{host}: no address")
         for address in found:
@@ -192,13 +249,22 @@ def _translated() -> Iterator[None]:
         raise httpx.UnsupportedProtocol(str(error)) from error
 
 
-async def _read(response: httpx.Response, most: int) -> tuple[bytes, bool]:
-    content = bytearray()
+async def _read(response: httpx.Response, most: int, take: Callable[[bytes], None]) -> bool:
+    """Whether there was more than `most`."""
+    left = most
     async for chunk in response.aiter_raw():
-        content += chunk
-        if len(content) > most:
-            return bytes(content[:most]), True
-    return bytes(content), False
+        _taken(take, chunk[:left])
+        left -= len(chunk)
+        if left < 0:
+            return True
+    return False
+
+
+def _taken(take: Callable[[bytes], None], chunk: bytes) -> None:
+    try:
+        take(chunk)
+    except OSError as error:
+        raise _Taking(error) from error
 
 
 def _fault(url: str) -> str | None:
