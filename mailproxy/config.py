@@ -220,6 +220,7 @@ class Settings(BaseModel):
     attachment_base_url: WebAddress | None = None
     attachment_timeout: Duration = 30.0
     max_attachment_mb: Count = 100
+    attachment_budget_mb: Count = 128
     fetch_allow: AllowList = ()
     egress_allow: AllowList = ()
 

@@ -28,13 +28,14 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
 from mailproxy.figures import AccountGauge, Overview, ProcessView, QueueDepth
-from mailproxy.model import AccountCondition, Priority
+from mailproxy.model import AccountCondition, FetchMode, Priority
 
 __all__ = [
     "CONTENT_TYPE",
     "AccountMetrics",
     "Snapshot",
     "account",
+    "attachment_bytes",
     "callback",
     "clear",
     "exposition",
@@ -91,6 +92,9 @@ class _Declared:
         )
         self.troubles = self._counter(
             "account_troubles", "Times an account came into another trouble: refused login, no server, TLS."
+        )
+        self.attachment_bytes = Counter(
+            "gmp_attachment_bytes_total", "Octets of attachments fetched.", ("mode",), registry=self.registry
         )
         self.connections = Gauge(
             "gmp_smtp_connections",
@@ -212,6 +216,10 @@ def queue_wait(priority: Priority) -> Histogram:
 def handover(outcome: str) -> Histogram:
     """By the name of the outcome: sent, deferred, refused, unknown, account_trouble, withheld."""
     return _process.declared.handover.labels(outcome)
+
+
+def attachment_bytes(mode: FetchMode, octets: int) -> None:
+    _process.declared.attachment_bytes.labels(mode.value).inc(octets)
 
 
 def callback(result: str) -> Histogram:

@@ -11,6 +11,7 @@ from typing import Any
 
 from pydantic_core import PydanticSerializationError, to_json
 
+from mailproxy.attachments import modes
 from mailproxy.model import Attachment, Content
 
 
@@ -52,11 +53,20 @@ def content_of(fields: Mapping[str, Any]) -> Content:
     )
 
 
+def may_have_attachments(payload: str) -> bool:
+    """Whether it is worth decoding for them; never wrong when it says no."""
+    return '"attachments"' in payload
+
+
 def _attachment(part: Mapping[str, Any]) -> Attachment:
+    source = modes.source_of(part)
+    filename, md5 = modes.marked(part["filename"])
     return Attachment(
-        filename=part["filename"],
-        content=base64.b64decode(part["storage_path"], validate=True),
+        filename=filename,
+        content=base64.b64decode(part["storage_path"], validate=True) if source is None else b"",
         mime_type=part.get("mime_type"),
         content_id=part.get("content_id"),
         inline=part.get("inline", False),
+        source=source,
+        md5=part.get("content_md5", md5 or "").lower() or None,
     )

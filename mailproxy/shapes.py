@@ -11,6 +11,7 @@ from mailproxy.figures import Overview, SyncStanding, Totals
 from mailproxy.instance import BounceSettings, Stored, name
 from mailproxy.model import AccountCondition, EventDetail, Instant, Seconds, State, public_pk
 from mailproxy.records import AccountView, EventView, MessageView, RecipientOutcome, Tenant, Window
+from mailproxy.redaction import HIDDEN
 from mailproxy.reports import DeadLetter
 from mailproxy.suppressions import Suppression
 
@@ -200,11 +201,18 @@ def bounce(mailbox: BounceSettings) -> dict[str, Any]:
 
 
 def _payload(view: MessageView) -> dict[str, Any]:
-    """As it was given, and how often it has been tried again or will be."""
+    """As it was given but for logins, and how often it has been tried again or will be."""
     given: dict[str, Any] = json.loads(view.payload or "{}")
+    for part in given.get("attachments", ()):
+        if isinstance(part.get("auth"), dict):
+            part["auth"] = {name: _login(name, value) for name, value in part["auth"].items()}
     fate_known = view.state not in (State.PENDING, State.DEFERRED, State.SUSPENDED)
     retries = view.attempts - 1 if fate_known else view.attempts
     return {**given, "retry_count": retries} if retries > 0 else given
+
+
+def _login(name: str, value: object) -> object:
+    return HIDDEN if name in ("token", "password") and value else value
 
 
 def _refused(one: RecipientOutcome) -> dict[str, Any]:

@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from mailproxy import submission
+from mailproxy import egress, submission
 from mailproxy.api import idempotency, wire_messages
 from mailproxy.api.answers import Answer
 from mailproxy.api.audit import MOST
 from mailproxy.api.refusals import Refusal, foreign_tenant
 from mailproxy.api.routing import Call
+from mailproxy.attachments.door import Fetchable
 from mailproxy.checks import Fault
 from mailproxy.model import TenantPk, public_pk
 from mailproxy.once import Kept, Once, Ticket
@@ -102,15 +103,15 @@ def _said(
 
 async def _drafts(call: Call, wanted: wire_messages.Call) -> list[Draft]:
     """All messages drafted, each with its tenant; of those with one id the last one counts."""
-    default = wanted.default_priority
-    if default is None:
-        default = call.services.settings.default_priority
+    settings = call.services.settings
+    default = settings.default_priority if wanted.default_priority is None else wanted.default_priority
+    fetchable = Fetchable(settings.attachment_base_dir, egress.allowed(settings.fetch_allow))
     owners: dict[str, str | None] = {}
     drafts: dict[Any, Draft] = {}
     for number, fields in enumerate(wanted.messages):
         if number % _TURN == _TURN - 1:
             await asyncio.sleep(0)
-        draft = wire_messages.draft(fields, default)
+        draft = wire_messages.draft(fields, default, fetchable)
         tenant_id = await _tenant_of(call, draft, owners)
         if tenant_id != draft.tenant_id:
             draft = replace(draft, tenant_id=tenant_id)

@@ -1,40 +1,23 @@
 """The body of add-messages as it arrives: every message becomes a draft with all its faults."""
 
-import binascii
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
 from mailproxy import address, mime, payload
-from mailproxy.api import refusals, strictjson, wire
+from mailproxy.api import refusals, strictjson, wire, wire_attachments
+from mailproxy.api.wire_attachments import AttachmentFields, Text
+from mailproxy.attachments.door import Fetchable
 from mailproxy.mime import Fault
 from mailproxy.model import Priority
 from mailproxy.submission import Draft
 
 _BATCH_CODE = re.compile(r"[A-Za-z0-9._:-]{1,64}")
-_SPACES = re.compile(r"[ \t\r\n]+")
-_URL = re.compile(r"https?://", re.IGNORECASE)
-
-Text = Annotated[str, Field(strict=True)]
-
-
-class AttachmentFields(TypedDict, total=False):
-    __pydantic_config__ = ConfigDict(extra="forbid")  # type: ignore[misc]  # read by pydantic, no key
-
-    filename: Annotated[Text, Field(min_length=1, max_length=255)]
-    storage_path: Annotated[Text, Field(min_length=1)]
-    mime_type: Text
-    fetch_mode: Literal["endpoint", "http_url", "base64", "filesystem"]
-    content_md5: Annotated[Text, Field(pattern=r"^[0-9a-fA-F]{32}$")]
-    auth: dict[str, Any]
-    content_id: Text
-    inline: bool
-
 
 MessageFields = TypedDict(
     "MessageFields",
@@ -135,10 +118,10 @@ def _warnings(body: Mapping[str, Any], messages: Sequence[Mapping[str, Any]]) ->
     return (*wire.unknown_fields(body, _CALL), *wire.unknown_fields(unknown, _KNOWN, "messages: "))
 
 
-def draft(fields: MessageFields, default: Priority) -> Draft:
+def draft(fields: MessageFields, default: Priority, fetchable: Fetchable | None = None) -> Draft:
     """One message with its payload and every fault that shows without I/O."""
     faults: list[Fault] = []
-    content = _normalised(fields, faults)
+    content = _normalised(fields, faults, fetchable)
     level = _converted(fields, "priority", wire.priority, "invalid_priority", faults)
     if level is not None or fields.get("priority") is None:
         content["priority"] = int(default if level is None else level)
@@ -148,7 +131,7 @@ def draft(fields: MessageFields, default: Priority) -> Draft:
     if batch_code is not None and not _BATCH_CODE.fullmatch(batch_code):
         faults.append(Fault("batch_code", "invalid_batch_code", "is 1 to 64 of A-Z a-z 0-9 . _ : -"))
         batch_code = None
-    if not any(fault.code.startswith(("attachment", "invalid_base64")) for fault in faults):
+    if wire_attachments.readable(faults):
         missing = {fault.field for fault in faults if fault.code.startswith("missing_")}
         found = mime.check(payload.content_of(content))
         faults += (fault for fault in found if fault.field not in missing)
@@ -173,7 +156,7 @@ def _storable(identity: str | None) -> str | None:
     return "?" if identity and strictjson.UNSTORABLE.search(identity) else identity
 
 
-def _normalised(fields: MessageFields, faults: list[Fault]) -> dict[str, Any]:
+def _normalised(fields: MessageFields, faults: list[Fault], fetchable: Fetchable | None) -> dict[str, Any]:
     """The fields as they are stored; what is missing or has no stored form goes to `faults`."""
     content: dict[str, Any] = dict(fields)
     author = content.pop("from_addr", None)
@@ -190,7 +173,8 @@ def _normalised(fields: MessageFields, faults: list[Fault]) -> dict[str, Any]:
         content["headers"] = _header_texts(content["headers"], faults)
     if "attachments" in content:
         content["attachments"] = [
-            _attachment(number, part, faults) for number, part in enumerate(content["attachments"])
+            wire_attachments.stored(number, part, faults, fetchable)
+            for number, part in enumerate(content["attachments"])
         ]
     return content
 
@@ -204,44 +188,6 @@ def _header_texts(given: Mapping[str, Any], faults: list[Fault]) -> dict[str, st
         elif value is not None:
             texts[name] = str(value)
     return texts
-
-
-def _attachment(number: int, part: AttachmentFields, faults: list[Fault]) -> dict[str, Any]:
-    where = f"attachments[{number}]"
-    stored: dict[str, Any] = dict(part)
-    for name in ("filename", "storage_path"):
-        if name not in stored:
-            faults.append(Fault(f"{where}.{name}", "attachment_incomplete", "is required"))
-            return stored
-    path = stored["storage_path"]
-    mode = stored.get("fetch_mode") or _mode(path)
-    if mode != "base64":
-        detail = f"attachments of mode {mode} cannot be fetched by this version; send the content as base64"
-        faults.append(Fault(where, "attachment_mode_unsupported", detail))
-        return stored
-    try:
-        stored["storage_path"] = _clean_base64(path)
-    except ValueError:
-        faults.append(Fault(f"{where}.storage_path", "invalid_base64", "is not base64 (RFC 4648 §4)"))
-    stored["fetch_mode"] = mode
-    return stored
-
-
-def _mode(path: str) -> str:
-    if path.startswith("base64:"):
-        return "base64"
-    if _URL.match(path):
-        return "http_url"
-    return "filesystem" if path.startswith("/") else "endpoint"
-
-
-def _clean_base64(text: str) -> str:
-    """The content without prefix and white space, padding completed; ValueError for anything else."""
-    bare = _SPACES.sub("", text.removeprefix("base64:"))
-    bare = bare.rstrip("=")
-    bare += "=" * (-len(bare) % 4)
-    binascii.a2b_base64(bare, strict_mode=True)
-    return bare
 
 
 def _converted(fields: Mapping[str, Any], name: str, convert: Any, code: str, faults: list[Fault]) -> Any:

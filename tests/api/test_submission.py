@@ -257,9 +257,25 @@ async def test_attachments_that_cannot_be_sent_reject_their_message(api: Api) ->
     for part, code in (
         ({"filename": "a", "storage_path": "base64:a"}, "invalid_base64"),
         ({"filename": "a", "storage_path": "base64:ab-_"}, "invalid_base64"),
-        ({"filename": "a", "storage_path": "/etc/passwd"}, "attachment_mode_unsupported"),
-        ({"filename": "a", "storage_path": "https://example.com/x"}, "attachment_mode_unsupported"),
-        ({"filename": "a", "storage_path": "doc:1"}, "attachment_mode_unsupported"),
+        (
+            {"filename": "a", "storage_path": "aGk=", "fetch_mode": "base64", "content_md5": "0" * 32},
+            "attachment_mismatch",
+        ),
+        ({"filename": "a", "storage_path": "/etc/passwd"}, "path_not_allowed"),
+        ({"filename": "a", "storage_path": "x", "fetch_mode": "filesystem"}, "path_not_allowed"),
+        ({"filename": "a", "storage_path": "http://169.254.169.254/latest"}, "url_not_allowed"),
+        ({"filename": "a", "storage_path": "http://2130706433/"}, "url_not_allowed"),
+        ({"filename": "a", "storage_path": "http://a:b@example.com/"}, "url_not_allowed"),
+        (
+            {"filename": "a", "storage_path": "file:///etc/passwd", "fetch_mode": "http_url"},
+            "url_not_allowed",
+        ),
+        ({"filename": "a", "storage_path": "doc\n1"}, "invalid_storage_path"),
+        ({"filename": "a", "storage_path": "doc", "auth": {"method": "digest"}}, "invalid_auth"),
+        (
+            {"filename": "a", "storage_path": "doc", "auth": {"method": "bearer", "token": "a\r\nb"}},
+            "invalid_auth",
+        ),
         ({"filename": "a"}, "attachment_incomplete"),
         ({"filename": "../a", "storage_path": "base64:aGk="}, "invalid_filename"),
     ):

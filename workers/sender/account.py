@@ -6,11 +6,12 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from math import inf
 from pathlib import Path
 from typing import TypeVar
 
-from mailproxy import log, metrics
+from mailproxy import log, metrics, payload
 from mailproxy.errors import StorageUnavailable
 from mailproxy.model import Account, AccountCondition, Epoch, Seconds
 from mailproxy.outcome import AccountTrouble, Outcome, Refused, Sent, Stage, Withheld
@@ -19,11 +20,13 @@ from mailproxy.records import Claim, Claimed
 from mailproxy.retry import RetryPolicy, backoff
 from mailproxy.store import Store
 from workers.sender import activity, recovery
+from workers.sender.attachments import Attachments, Gathering
 from workers.sender.connect import Timeouts
 from workers.sender.groups import Settlements
 from workers.sender.handover import HandOver, Progress, hand_over
 from workers.sender.pool import Pool
-from workers.sender.settlement import Attempt, Rules, above_limit, expired, settle
+from workers.sender.prepare import PutOff, Result, Work
+from workers.sender.settlement import Attempt, Rules, above_limit, expired, put_off, settle
 
 LARGEST_CLAIM = 200
 LOOK_AGAIN: Seconds = 1.0
@@ -57,6 +60,7 @@ class Sending:
     look_every: Seconds
     foreign_grace: Seconds
     reach: Reach
+    attachments: Attachments
 
 
 class LeaseLost(Exception):
@@ -79,7 +83,8 @@ class AccountSender:
         self._claim_lost = False
         self._rules = self._rules_of(account)
         self._pool = Pool(account, limit=sending.connections, timeouts=sending.timeouts, reach=sending.reach)
-        self._ready: deque[Claimed] = deque()
+        self._gathering = Gathering(self._gathered, self._arrived)
+        self._ready: deque[Work] = deque()
         self._running: dict[asyncio.Task[None], Progress | None] = {}
         self._woken = asyncio.Event()
         self._limited = False
@@ -106,22 +111,24 @@ class AccountSender:
                     self._give_back(self._ready)
                 if asked or time.monotonic() >= look_at:
                     look_at = time.monotonic() + await self._claim_some()
-                if self._ready or self._running or self._recover_again:
+                if self._backlog() or self._recover_again:
                     idle_since = time.monotonic()
                 elif time.monotonic() - idle_since >= self._sending.idle_after:
                     return
                 await self._sleep(look_at - time.monotonic())
-            self._give_back(self._ready)
         except asyncio.CancelledError:
             self._cut_off()
             raise
         finally:
+            await self._gathering.stop()
+            self._give_back(self._ready)
             await self._pool.close()
 
     async def stop(self, drained: Callable[[set[asyncio.Task[None]]], Awaitable[object]]) -> None:
         """Give back what has no intent yet, and let the rest come to its end."""
         self.stopping = True
         self.wake()
+        await self._gathering.stop()
         self._give_back(self._ready)
         for task, progress in list(self._running.items()):
             if progress is None or not progress.committed:
@@ -169,11 +176,14 @@ class AccountSender:
         connections = self._sending.connections
         soon = max(self._sending.claim_size, int(self._rate.per_second * AHEAD))
         target = connections + min(soon, self._account.batch_size or LARGEST_CLAIM)
-        backlog = len(self._ready) + len(self._running)
+        backlog = self._backlog()
         stuck = len(self._running) >= connections and time.monotonic() - self._settled_at > STUCK_AFTER
         if stuck or backlog * 2 > target:
             return 0
         return min(target - backlog, self._account.batch_size or LARGEST_CLAIM)
+
+    def _backlog(self) -> int:
+        return len(self._gathering) + len(self._ready) + len(self._running)
 
     async def _take(self, claim: Claim) -> None:
         if claim.lease_lost:
@@ -197,8 +207,30 @@ class AccountSender:
             elif claim.above_limit:
                 self._refuse(message)
             else:
-                self._ready.append(message)
+                self._admit(message)
         self._start()
+
+    def _admit(self, message: Claimed) -> None:
+        """A suspect waits for its turn with everything that might be its fault."""
+        if not payload.may_have_attachments(message.payload):
+            self._ready.append(Work(message))
+        elif message.suspect:
+            self._ready.append(Work(message, gather=partial(self._gathered, message)))
+        else:
+            self._gathering.begin(message)
+
+    async def _gathered(self, message: Claimed) -> Result:
+        return await self._sending.attachments.of(self._account, message)
+
+    def _arrived(self, message: Claimed, result: Result) -> None:
+        if isinstance(result, Work):
+            self._ready.append(result)
+            self._start()
+        elif isinstance(result, PutOff):
+            self._sending.settlements.add(put_off(Attempt.of(message), result.delay))
+        else:
+            self._record(Progress(Work(message)), result)
+        self.wake()
 
     def _refuse(self, message: Claimed) -> None:
         """What the account's limit leaves no room for ends here when it is to be rejected, not deferred."""
@@ -220,7 +252,7 @@ class AccountSender:
         """A claim whose answer was lost may have taken rows that nobody here knows of."""
         await self._sending.settlements.flushed()
         running = [progress.message.id for progress in self._running.values() if progress]
-        known = [*running, *(message.id for message in self._ready)]
+        known = [*running, *(work.message.id for work in self._ready), *self._gathering.messages]
         freed = await self._sending.store.queue.unclaim(self._account.pk, self._sending.epoch, known)
         self._claim_lost = False
         if freed:
@@ -269,7 +301,10 @@ class AccountSender:
         while self._ready and not self.stopping and not self._in_trouble:
             progress = Progress(self._ready.popleft())
             self._running[task] = progress
-            outcome = await self._hand_over(progress)
+            try:
+                outcome = await self._hand_over(progress)
+            finally:
+                progress.work.done()
             await self._settle(progress, outcome)
             if self._ready and self._room() > 0:
                 self.wake()
@@ -283,6 +318,15 @@ class AccountSender:
             return Withheld("the sender stops")
 
     async def _settle(self, progress: Progress, outcome: Outcome) -> None:
+        self._record(progress, outcome)
+        if isinstance(outcome, AccountTrouble):
+            await self._back_off(outcome)
+        elif isinstance(outcome, Sent) and self._was_in_trouble:
+            self._was_in_trouble, self._fails = False, 0
+            if await self._tell_database(self._sending.store.queue.account_works(self._account.pk)):
+                _log.info("account_works", tenant=self._account.tenant_id, account=self._account.id)
+
+    def _record(self, progress: Progress, outcome: Outcome) -> None:
         message = progress.message
         chance = random.random()  # noqa: S311 - spreads retries
         settlement = settle(Attempt.of(message), outcome, self._rules, time.time(), chance)
@@ -290,12 +334,6 @@ class AccountSender:
         self._settled_at = time.monotonic()
         self._rate.count(self._settled_at)
         activity.settled(self._account, self.metrics, message, outcome, settlement, progress.started)
-        if isinstance(outcome, AccountTrouble):
-            await self._back_off(outcome)
-        elif isinstance(outcome, Sent) and self._was_in_trouble:
-            self._was_in_trouble, self._fails = False, 0
-            if await self._tell_database(self._sending.store.queue.account_works(self._account.pk)):
-                _log.info("account_works", tenant=self._account.tenant_id, account=self._account.id)
 
     async def _back_off(self, trouble: AccountTrouble) -> None:
         """Once for all connections that met it; what is claimed goes back untouched (RELIABILITY H9)."""
@@ -329,11 +367,14 @@ class AccountSender:
 
     # -- around
 
-    def _give_back(self, messages: deque[Claimed]) -> None:
-        while messages:
-            message = messages.popleft()
+    def _give_back(self, works: deque[Work]) -> None:
+        while works:
+            work = works.popleft()
+            work.done()
             outcome = Withheld("not begun")
-            self._sending.settlements.add(settle(Attempt.of(message), outcome, self._rules, time.time(), 0.5))
+            self._sending.settlements.add(
+                settle(Attempt.of(work.message), outcome, self._rules, time.time(), 0.5)
+            )
 
     def _rules_of(self, account: Account) -> Rules:
         return Rules(self._sending.retry.for_account(account), account.on_unknown_outcome)

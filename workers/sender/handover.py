@@ -16,7 +16,7 @@ from mailproxy.records import Claimed
 from workers.sender.groups import Intents
 from workers.sender.journal import Journal, Record
 from workers.sender.pool import Pool
-from workers.sender.prepare import Preparation, Prepared
+from workers.sender.prepare import Preparation, Prepared, Work
 from workers.sender.session import ConnectionLost, Offered, Session
 
 FRESH_TRIES = 3
@@ -68,14 +68,18 @@ class HandOver:
 class Progress:
     """How far one hand-over has come. `committed`: its intent was asked for, so it must be brought to an end."""
 
-    message: Claimed
+    work: Work
     committed: bool = False
     started: Seconds = field(default_factory=time.monotonic)
+
+    @property
+    def message(self) -> Claimed:
+        return self.work.message
 
 
 async def hand_over(shared: HandOver, progress: Progress, pool: Pool, *, limited: bool) -> Outcome:
     """One attempt. Cancelled before its intent it leaves nothing behind but a closed connection."""
-    prepared = await shared.preparation.of(progress.message)
+    prepared = await shared.preparation.of(progress.work)
     shared.at("prepared")
     if not isinstance(prepared, Prepared):
         return prepared

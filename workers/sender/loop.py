@@ -34,6 +34,7 @@ from workers.sender.account import (
     LeaseLost,
     Sending,
 )
+from workers.sender.attachments import Attachments
 from workers.sender.connect import Timeouts
 from workers.sender.groups import Intents, Settlements
 from workers.sender.handover import Breakpoint, Gate, HandOver, passes
@@ -79,14 +80,12 @@ async def entry(
         origins = Origins(store.administration, settings, await origin_of(store, settings, instance))
         preparation = Preparation(store.queue, epoch, origins, render)
         shared = HandOver(preparation, intents, book, gate, settlements.flushed, at)
-        look_every = _look_every(settings) if polling else inf
-        sending = _sending(
-            settings, store, epoch, journals, shared, settlements, timeouts or Timeouts(), look_every
-        )
+        sending = _sending(settings, store, epoch, journals, shared, settlements, timeouts, polling)
         try:
             return await Sender(life, sending, gate, book).run()
         finally:
             book.close(remove=False)
+            await sending.attachments.aclose()
     finally:
         await store.aclose()
 
@@ -98,8 +97,8 @@ def _sending(
     journals: Path,
     shared: HandOver,
     settlements: Settlements,
-    timeouts: Timeouts,
-    look_every: Seconds,
+    timeouts: Timeouts | None,
+    polling: bool,
 ) -> Sending:
     return Sending(
         store=store,
@@ -109,13 +108,14 @@ def _sending(
         handover=shared,
         settlements=settlements,
         retry=RetryPolicy(settings.max_retries, settings.retry_delays),
-        timeouts=timeouts,
+        timeouts=timeouts or Timeouts(),
         connections=settings.sender_connections,
         claim_size=settings.batch_size_per_account,
         idle_after=settings.idle_seconds,
-        look_every=look_every,
+        look_every=_look_every(settings) if polling else inf,
         foreign_grace=recovery.FOREIGN_GRACE_LEASES * settings.lease_seconds,
         reach=Reach(egress.allowed(settings.egress_allow)),
+        attachments=Attachments(store, epoch, settings),
     )
 
 

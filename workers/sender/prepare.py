@@ -1,13 +1,14 @@
 """Step 2 of the hand-over: a claimed message becomes the bytes and the envelope of its next attempt."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from mailproxy import address, log, mime, payload, proof
+from mailproxy.attachments.shares import Share
 from mailproxy.errors import InvalidInput, MailproxyError, StorageUnavailable
-from mailproxy.model import Content, Epoch, public_pk
-from mailproxy.outcome import Refused, Stage, Withheld
+from mailproxy.model import Content, Epoch, Seconds, public_pk
+from mailproxy.outcome import Deferred, Refused, Stage, Withheld
 from mailproxy.pieces import Data
 from mailproxy.records import Claimed
 from mailproxy.store import Queue
@@ -30,6 +31,36 @@ Render = Callable[[Claimed, Origin], Prepared | Refused]
 """A message and who sends it -> its next attempt; `prepare`, but for tests."""
 
 
+@dataclass(slots=True)
+class Work:
+    """A claimed message on its way to its attempt.
+
+    `content` None: the payload holds all of it. A suspect's content is brought together by `gather` in its own turn.
+    """
+
+    message: Claimed
+    content: Content | None = None
+    share: Share | None = None
+    gather: "Gather | None" = None
+
+    def done(self) -> None:
+        """Nobody needs the content any more."""
+        self.content = None
+        if self.share is not None:
+            self.share.give_back()
+
+
+@dataclass(frozen=True, slots=True)
+class PutOff:
+    """Others are in the way; nothing was tried, so the message goes back for `delay` seconds."""
+
+    delay: Seconds
+
+
+Result = Work | Refused | Deferred | Withheld | PutOff
+Gather = Callable[[], Awaitable[Result]]
+
+
 class Preparation:
     """Prepares the messages of a process, one at a time.
 
@@ -44,27 +75,42 @@ class Preparation:
         self._render = render
         self._turn = asyncio.Lock()
 
-    async def of(self, message: Claimed) -> Prepared | Refused | Withheld:
+    async def of(self, work: Work) -> Prepared | Refused | Deferred | Withheld:
         async with self._turn:
             origin = await self._origins.current()
-            if not message.suspect:
-                return self._render(message, origin)
-            return await self._alone(message, origin)
+            if not work.message.suspect:
+                return self._rendered(work, origin)
+            return await self._alone(work, origin)
 
-    async def _alone(self, suspect: Claimed, origin: Origin) -> Prepared | Refused | Withheld:
+    async def _alone(self, suspect: Work, origin: Origin) -> Prepared | Refused | Deferred | Withheld:
         try:
-            await self._queue.suspect_alone(self._epoch, suspect.id, True)
-            prepared = self._render(suspect, origin)
-            await self._queue.suspect_alone(self._epoch, suspect.id, False)
+            await self._queue.suspect_alone(self._epoch, suspect.message.id, True)
+            prepared = await self._gathered(suspect, origin)
+            await self._queue.suspect_alone(self._epoch, suspect.message.id, False)
         except StorageUnavailable as e:
             return Withheld(f"not prepared without a mark: {e.detail}")
         return prepared
 
+    async def _gathered(self, suspect: Work, origin: Origin) -> Prepared | Refused | Deferred | Withheld:
+        if suspect.gather is not None:
+            found = await suspect.gather()
+            if isinstance(found, PutOff):
+                return Withheld("others are in the way")
+            if not isinstance(found, Work):
+                return found
+            suspect.content, suspect.share = found.content, found.share
+        return self._rendered(suspect, origin)
 
-def prepare(message: Claimed, origin: Origin) -> Prepared | Refused:
+    def _rendered(self, work: Work, origin: Origin) -> Prepared | Refused:
+        if work.content is None:
+            return self._render(work.message, origin)
+        return prepare(work.message, origin, work.content)
+
+
+def prepare(message: Claimed, origin: Origin, content: Content | None = None) -> Prepared | Refused:
     """The same bytes at every attempt (RELIABILITY H6). Whatever upsets it fails this message alone."""
     try:
-        return _prepare(message, origin)
+        return _prepare(message, origin, content or payload.decode(message.payload))
     except MailproxyError as e:
         return Refused(Stage.PREPARE, f"{e.error_code}: {e.detail}")
     except Exception as e:  # noqa: BLE001 - a renderer's bug must fail this message alone, loudly
@@ -72,8 +118,7 @@ def prepare(message: Claimed, origin: Origin) -> Prepared | Refused:
         return Refused(Stage.PREPARE, f"cannot_render: {type(e).__name__}")
 
 
-def _prepare(message: Claimed, origin: Origin) -> Prepared:
-    content = payload.decode(message.payload)
+def _prepare(message: Claimed, origin: Origin, content: Content) -> Prepared:
     pk = public_pk(origin.instance, message.id)
     token = proof.token_of(origin.proof_key, pk, message.id)
     smtputf8 = mime.needs_smtputf8(content)

@@ -11,6 +11,7 @@ from mailproxy.model import (
     MessageId,
     OnUnknownOutcome,
     RefusedRecipient,
+    Seconds,
     Status,
 )
 from mailproxy.outcome import (
@@ -75,6 +76,11 @@ def settle(attempt: Attempt, outcome: Outcome, rules: Rules, now: Instant, chanc
 
 def expired(attempt: Attempt) -> Finish:
     return _never_offered(attempt, Status.EXPIRED, EventType.EXPIRED, "Expired before it could be sent")
+
+
+def put_off(attempt: Attempt, delay: Seconds) -> Release:
+    """Nothing was tried: the message comes again when there may be room for it."""
+    return Release(attempt.id, attempt.revision, attempt.number, attempt.claim, delay=delay, refund=True)
 
 
 def above_limit(attempt: Attempt, error: str) -> Finish:

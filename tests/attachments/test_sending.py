@@ -1,0 +1,181 @@
+"""Messages with attachments that are fetched, from the queue to the server's mailbox."""
+
+import asyncio
+import email
+import email.policy
+import hashlib
+import json
+import os
+from collections.abc import AsyncIterator
+from email.message import EmailMessage
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mailproxy.authorization import ClientAuth
+from mailproxy.config import Settings
+from mailproxy.model import State
+from mailproxy.records import TenantWrite
+from sql.store import SqlStore
+from tests.attachments.server import Files
+from tests.sender.world import World, make_world
+from tests.support.smtp import Sink
+from tests.support.tenant import Manners
+
+pytestmark = pytest.mark.parametrize("dialect", ["sqlite"], indirect=True)
+
+
+@pytest.fixture
+async def files() -> AsyncIterator[Files]:
+    async with Files() as server:
+        yield server
+
+
+@pytest.fixture
+async def sink(tmp_path: Path) -> AsyncIterator[Sink]:
+    async with Sink(tmp_path / "sink.log", keep=tmp_path) as server:
+        yield server
+
+
+@pytest.fixture
+def settings(settings: Settings, tmp_path: Path) -> Settings:
+    (tmp_path / "files").mkdir()
+    return settings.model_copy(
+        update={
+            "attachment_base_dir": (tmp_path / "files",),
+            "attachment_timeout": 5.0,
+            "fetch_allow": ("127.0.0.1",),
+            "retry_delays": (0.05,),
+        }
+    )
+
+
+@pytest.fixture
+async def world(store: SqlStore, settings: Settings, sink: Sink, files: Files) -> World:
+    made = await make_world(store, settings, sink.port, retry_delays=(0.05,))
+    await tell(made, files, ClientAuth("bearer", token="ours"))
+    return made
+
+
+async def tell(world: World, files: Files, auth: ClientAuth) -> None:
+    write = TenantWrite(id="acme", client_base_url=files.url, client_auth=auth)
+    await world.store.directory.put_tenant(write, None, None)
+
+
+async def post(world: World, *parts: dict[str, Any], n: int = 1) -> list[str]:
+    return await world.post(n=n, content={"attachments": list(parts)})
+
+
+def parts_of(sink: Sink) -> list[list[tuple[str, bytes]]]:
+    found = []
+    for content in sink.contents():
+        message = email.message_from_bytes(content, policy=email.policy.default)
+        assert isinstance(message, EmailMessage)
+        found.append([(part.get_filename() or "", part.get_content()) for part in message.iter_attachments()])
+    return found
+
+
+async def test_every_mode_brings_its_content(
+    world: World, files: Files, sink: Sink, settings: Settings
+) -> None:
+    Path(settings.attachment_base_dir[0], "sub").mkdir()
+    Path(settings.attachment_base_dir[0], "sub", "a.bin").write_bytes(b"from a file")
+    files.serve("/mail-proxy/attachments", Manners(body=b"from the endpoint"))
+    url = files.serve("/public/c.bin", Manners(body=b"from a url"))
+    parts = [
+        {"filename": "a.bin", "storage_path": "sub/a.bin", "fetch_mode": "filesystem"},
+        {"filename": "b.bin", "storage_path": "doc:17"},
+        {"filename": "c.bin", "storage_path": url},
+        {"filename": "d.bin", "storage_path": "aW5saW5l", "fetch_mode": "base64"},
+        {"filename": "e.bin", "storage_path": f"{settings.attachment_base_dir[0]}/sub/a.bin"},
+    ]
+    await post(world, *parts)
+    async with world.sender():
+        await world.all_in(State.SENT)
+    assert parts_of(sink) == [
+        [
+            ("a.bin", b"from a file"),
+            ("b.bin", b"from the endpoint"),
+            ("c.bin", b"from a url"),
+            ("d.bin", b"inline"),
+            ("e.bin", b"from a file"),
+        ]
+    ]
+    endpoint, url_asked = files.requests
+    assert (endpoint.method, json.loads(endpoint.body)) == ("POST", {"storage_path": "doc:17"})
+    assert endpoint.headers["authorization"] == "Bearer ours"
+    assert url_asked.method == "GET"
+    assert "authorization" not in url_asked.headers
+
+
+async def test_what_fails_for_a_moment_is_fetched_again(world: World, files: Files, sink: Sink) -> None:
+    files.serve("/mail-proxy/attachments", Manners(status=503), Manners(reset=True), Manners(body=b"late"))
+    (id_,) = await post(world, {"filename": "a.bin", "storage_path": "doc"})
+    async with world.sender():
+        await world.all_in(State.SENT)
+    events = await world.events(id_)
+    assert [str(event.event_type) for event in events] == ["deferred", "deferred", "sent"]
+    assert events[0].detail.error == "Attachment fetch failed for a.bin: the server answered 503"
+    assert parts_of(sink) == [[("a.bin", b"late")]]
+
+
+async def test_what_is_gone_ends_the_message_with_the_cause(world: World, files: Files) -> None:
+    (gone,) = await post(world, {"filename": "a.bin", "storage_path": f"{files.url}/none"})
+    files.serve("/mail-proxy/attachments", Manners(body=b"other"))
+    (wrong,) = await post(world, {"filename": "b_{MD5:" + "0" * 32 + "}.bin", "storage_path": "doc"})
+    async with world.sender():
+        await world.all_in(State.ERROR)
+    view = await world.view(gone)
+    assert view.error == "Attachment fetch failed for a.bin: attachment_gone: the server answered 404"
+    digest = hashlib.md5(b"other").hexdigest()
+    assert (await world.view(wrong)).error == (
+        f"Attachment fetch failed for b.bin: attachment_mismatch: its MD5 is {digest}, not {'0' * 32}"
+    )
+
+
+async def test_a_source_that_hangs_holds_up_nobody_else(
+    world: World, files: Files, sink: Sink, settings: Settings
+) -> None:
+    """F43: neither a server that never answers nor one that drips; a FIFO is not even waited for."""
+    os.mkfifo(settings.attachment_base_dir[0] / "fifo")
+    files.serve("/mail-proxy/attachments", Manners(hang=True))
+    hanging = await post(world, {"filename": "a.bin", "storage_path": "doc"}, n=40)
+    (fifo,) = await post(world, {"filename": "a.bin", "storage_path": "fifo", "fetch_mode": "filesystem"})
+    plain = await world.post(n=30)
+    world.settings = world.settings.model_copy(update={"attachment_timeout": 600.0})
+    async with world.sender():
+        await world.until(lambda states: {states[id_] for id_ in plain} == {State.SENT})
+        await world.until(lambda states: states[fifo] is State.ERROR)
+        states = await world.states()
+    assert State.SENT not in {states[id_] for id_ in hanging}
+    assert "not a regular file" in (await world.view(fifo)).error or ""
+    assert files.most <= 3
+
+
+async def test_a_stop_gives_back_what_was_being_fetched(world: World, files: Files) -> None:
+    files.serve("/mail-proxy/attachments", Manners(hang=True))
+    (id_,) = await post(world, {"filename": "a.bin", "storage_path": "doc"})
+    async with world.sender():
+        async with asyncio.timeout(20):
+            while not files.requests:
+                await asyncio.sleep(0.01)
+    view = await world.view(id_)
+    assert (view.state, view.attempts) == (State.PENDING, 0)
+
+
+async def test_many_large_messages_wait_for_their_turn(
+    world: World, files: Files, sink: Sink, settings: Settings
+) -> None:
+    """F42: with a budget of 2 MB no more than one attachment of 2 MB is held beside what is being fetched."""
+    files.serve("/mail-proxy/attachments", Manners(body=b"x" * 2_000_000))
+    await post(world, {"filename": "a.bin", "storage_path": "doc"}, n=12)
+    world.settings = replace_budget(world.settings, 2)
+    async with world.sender():
+        await world.all_in(State.SENT, seconds=60)
+    assert len(sink.messages()) == 12
+    assert files.most == 1
+
+
+def replace_budget(settings: Settings, megabytes: int) -> Settings:
+    return settings.model_copy(update={"attachment_budget_mb": megabytes})

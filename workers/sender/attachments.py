@@ -1,0 +1,168 @@
+"""Between claim and preparation: what a message only refers to is fetched, apart from the account's connections."""
+
+import asyncio
+import random
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
+
+from mailproxy import log, metrics, payload
+from mailproxy.attachments import judgement
+from mailproxy.attachments.fetch import MEGABYTE, Home, fetcher_of, home_of
+from mailproxy.attachments.held import IN_MEMORY, Held
+from mailproxy.attachments.judgement import Failed
+from mailproxy.attachments.shares import Share, Shares
+from mailproxy.config import Settings
+from mailproxy.errors import StorageUnavailable
+from mailproxy.model import Account, Attachment, Content, Epoch, FetchMode, MessageId, Seconds, TenantPk
+from mailproxy.outcome import Deferred, Refused, Stage, Withheld
+from mailproxy.records import Claimed
+from mailproxy.store import Store
+from mailproxy.vault import VaultError
+from workers.sender.prepare import PutOff, Result, Work
+
+SLOTS_PER_TENANT = 3
+HOME_KEPT: Seconds = 10.0
+PUT_OFF: Seconds = 5.0
+
+_log = log.get(__name__)
+
+
+class Attachments:
+    """What the accounts of a process share: the fetcher, each tenant's places, and how much may be held at once."""
+
+    def __init__(self, store: Store, epoch: Epoch, settings: Settings) -> None:
+        self._store = store
+        self._epoch = epoch
+        self._fetcher = fetcher_of(settings)
+        self._base_url = settings.attachment_base_url
+        self._budget = Shares(settings.attachment_budget_mb * MEGABYTE)
+        self._places: dict[tuple[TenantPk, frozenset[FetchMode]], Shares] = {}
+        self._homes: dict[TenantPk, tuple[Home, float]] = {}
+
+    async def aclose(self) -> None:
+        await self._fetcher.aclose()
+
+    async def of(self, account: Account, message: Claimed) -> Result:
+        """The message with its content, or why it cannot have it now. Whatever upsets it fails this message alone."""
+        try:
+            content = payload.decode(message.payload)
+            return await self.gathered(account, message, content)
+        except StorageUnavailable as e:
+            return Withheld(f"attachments not fetched: {e.detail}")
+        except Exception as e:  # noqa: BLE001 - as in `prepare`: a bug must fail this message alone, loudly
+            _log.error("cannot_gather", message=message.id, client_id=message.client_id, exc_info=True)
+            return Refused(Stage.PREPARE, f"cannot_gather: {type(e).__name__}")
+
+    async def gathered(self, account: Account, message: Claimed, content: Content) -> Result:
+        """`content` with every attachment at hand: octets of the message, or `Held` of what was fetched."""
+        modes = frozenset(part.source.mode for part in content.attachments if part.source is not None)
+        if not modes:
+            return Work(message, content)
+        home = await self._home(account)
+        if isinstance(home, Deferred):
+            return home
+        # A file does not wait behind an endpoint that hangs.
+        places = self._places.setdefault((account.tenant_pk, modes), Shares(SLOTS_PER_TENANT))
+        place = await places.take(1)
+        if place is None:
+            return _put_off()
+        try:
+            return await self._fetched(home, message, content)
+        finally:
+            place.give_back()
+
+    async def _fetched(self, home: Home, message: Claimed, content: Content) -> Result:
+        share = await self._budget.take(IN_MEMORY)
+        if share is None:
+            return _put_off()
+        try:
+            parts = await self._parts(home, content.attachments, share)
+        except BaseException:
+            share.give_back()
+            raise
+        if not isinstance(parts, tuple):
+            share.give_back()
+            return parts
+        return Work(message, replace(content, attachments=parts), share)
+
+    async def _parts(
+        self, home: Home, parts: Sequence[Attachment], share: Share
+    ) -> tuple[Attachment, ...] | Refused | Deferred:
+        """One after the other; the share grows with them."""
+        found: list[Attachment] = []
+        for part in parts:
+            brought = await self._brought(home, part)
+            if isinstance(brought, Failed):
+                kind = Deferred if brought.temporary else Refused
+                return kind(Stage.PREPARE, judgement.told(part.filename, brought))
+            found.append(brought)
+            share.become(max(IN_MEMORY, sum(one.size for one in found)))
+        return tuple(found)
+
+    async def _home(self, account: Account) -> Home | Deferred:
+        known = self._homes.get(account.tenant_pk)
+        if known is not None and time.monotonic() - known[1] < HOME_KEPT:
+            return known[0]
+        try:
+            tenant = await self._store.directory.tenant(account.tenant_id)
+        except VaultError as e:
+            return Deferred(Stage.PREPARE, f"client_auth cannot be opened: {e.detail}")
+        if tenant is None:
+            return Deferred(Stage.PREPARE, "the tenant is gone")
+        home = home_of(tenant, self._base_url)
+        self._homes[account.tenant_pk] = (home, time.monotonic())
+        return home
+
+    async def _brought(self, home: Home, part: Attachment) -> Attachment | Failed:
+        if part.source is None:
+            return part
+        found = await self._fetcher.fetch(part.source, home, part.mime_type)
+        if isinstance(found, Held):
+            metrics.attachment_bytes(part.source.mode, found.size)
+            if part.md5 is not None and part.md5 != found.digests.md5:
+                return Failed(f"attachment_mismatch: its MD5 is {found.digests.md5}, not {part.md5}")
+            return replace(part, content=found, source=None)
+        return found
+
+
+def _put_off() -> PutOff:
+    return PutOff(PUT_OFF * (1 + random.random()))  # noqa: S311 - spreads what comes back
+
+
+class Gathering:
+    """The messages of one account whose content is being brought together; each goes to `arrived` with its result."""
+
+    def __init__(
+        self, gather: Callable[[Claimed], Awaitable[Result]], arrived: Callable[[Claimed, Result], None]
+    ) -> None:
+        self._gather = gather
+        self._arrived = arrived
+        self._under_way: dict[asyncio.Task[None], Claimed] = {}
+
+    def __len__(self) -> int:
+        return len(self._under_way)
+
+    @property
+    def messages(self) -> list[MessageId]:
+        return [message.id for message in self._under_way.values()]
+
+    def begin(self, message: Claimed) -> None:
+        task = asyncio.create_task(self._one(message))
+        self._under_way[task] = message
+
+    async def stop(self) -> None:
+        """Give up whatever is under way."""
+        for task in list(self._under_way):
+            task.cancel()
+        await asyncio.gather(*self._under_way, return_exceptions=True)
+
+    async def _one(self, message: Claimed) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        result: Result = Withheld("not begun")
+        try:
+            result = await self._gather(message)
+        finally:
+            del self._under_way[task]
+            self._arrived(message, result)
