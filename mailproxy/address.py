@@ -67,6 +67,7 @@ class Mailbox:
         return not self.local.isascii()
 
 
+@lru_cache(maxsize=1024)
 def parse(text: str) -> Mailbox:
     """One mailbox: `local@domain`, `<local@domain>` or `display name <local@domain>` (RFC 5322 §3.4).
 

@@ -188,7 +188,10 @@ class EventDetail:
     verified: bool = False
 
     def to_json(self) -> str:
-        return json.dumps({k: v for k, v in asdict(self).items() if v not in (None, False, ())})
+        said = {k: v for k in self.__slots__ if (v := getattr(self, k)) not in (None, False, ())}
+        if self.refused:
+            said["refused"] = [asdict(one) for one in self.refused]
+        return json.dumps(said)
 
     @classmethod
     def from_json(cls, text: str) -> "EventDetail":

@@ -1,6 +1,5 @@
 """Proof that who reports on a message has seen it: a tag only we can make (RELIABILITY I4, C17)."""
 
-import base64
 import hashlib
 import hmac
 from collections.abc import Iterable, Iterator
@@ -15,13 +14,15 @@ _OCTETS = 10
 _TAG = 16
 _MARK = "+mp-"
 _DIGITS = "abcdefghijklmnopqrstuvwxyz234567"
+_PAIRS = [first + second for first in _DIGITS for second in _DIGITS]
 _MOST_DIGITS = 13
 
 
 def tag_of(key: bytes, message: str) -> str:
     """80 bits of HMAC-SHA256 over a message's public key, as 16 letters and digits without case."""
     digest = hmac.digest(key, _PURPOSE + message.encode("utf-8", "surrogatepass"), hashlib.sha256)
-    return base64.b32encode(digest[:_OCTETS]).decode("ascii").lower()
+    bits = int.from_bytes(digest[:_OCTETS])
+    return "".join([_PAIRS[bits >> shift & 1023] for shift in range(70, -1, -10)])
 
 
 def token_of(key: bytes, message: str, number: int) -> str:
