@@ -41,7 +41,14 @@ class Sender:
     def __init__(self, address: str, account: int, epoch: int) -> None:
         self._claims, self._intents, self._finishes = (Raw(database_at(address)) for _ in range(3))
         self._threads = [ThreadPoolExecutor(1) for _ in range(3)]
-        self._whose = {"account": account, "accounts": [account], "slot": 0, "epoch": epoch, "at": None}
+        self._whose = {
+            "account": account,
+            "accounts": [account],
+            "slot": 0,
+            "epoch": epoch,
+            "at": None,
+            "longest": 1 << 17,
+        }
         self._ready: deque[Row] = deque()
         self._more = asyncio.Event()
         self._asked: list[tuple[int, asyncio.Future[bool]]] = []

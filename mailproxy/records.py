@@ -100,7 +100,11 @@ class RecipientOutcome:
 @dataclass(frozen=True, slots=True)
 class Claimed:
     """A message this process may prepare and offer. `attempt` counts from 1 and includes this one; `claim`
-    counts claims and is never given back, so that an outcome settles the claim it belongs to and no other."""
+    counts claims and is never given back, so that an outcome settles the claim it belongs to and no other.
+
+    A long payload does not come along: it is empty, and `left_behind` its length. `fetched` are the SHA-256 of the
+    attachments at the first fetch, if there was one.
+    """
 
     id: MessageId
     revision: int
@@ -116,6 +120,8 @@ class Claimed:
     payload: str = field(repr=False)
     batch_code: str | None = None
     recipients: tuple[RecipientOutcome, ...] = ()
+    left_behind: int = 0
+    fetched: tuple[str | None, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,7 @@ from mailproxy.records import (
     AccountWrite,
     Admission,
     Claim,
+    Claimed,
     Deleted,
     DueAccounts,
     Enqueued,
@@ -100,6 +101,14 @@ class Queue(Protocol):
         """Mark a suspect as being prepared alone: a death from now on counts against it. False clears it."""
 
     async def claim(self, account: AccountPk, slot: int, *, epoch: Epoch, limit: int) -> Claim: ...
+
+    async def payload(self, message: MessageId) -> str | None:
+        """The payload of a claimed message that left it behind; None when the message is gone."""
+
+    async def remember_fetched(
+        self, epoch: Epoch, message: Claimed, hashes: Sequence[str | None]
+    ) -> Sequence[str | None] | None:
+        """What every attempt's attachments must hash to: what was told first. None when the claim is lost."""
 
     async def intend(
         self, epoch: Epoch, messages: Sequence[MessageId], *, limited: bool = False

@@ -1,5 +1,6 @@
 """The queue: enqueue, claim, intend, settle, recover. Each method is one unit of work, one commit."""
 
+import json
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -20,6 +21,7 @@ from mailproxy.model import (
 from mailproxy.once import KEPT_FOR, Kept, Once, Ticket
 from mailproxy.records import (
     Claim,
+    Claimed,
     DueAccount,
     DueAccounts,
     Enqueued,
@@ -37,6 +39,7 @@ from sql.enqueue import enqueue, kept, kept_answer
 from sql.gather import Asked, Enqueues, Result
 from sql.queries import Row, Step
 
+LONGEST = 128 * 1024
 # The windows hold if a dot follows the clock they were read by within SLACK; the commit takes some of that.
 FRESH: Seconds = limits.SLACK / 2
 
@@ -122,6 +125,19 @@ class SqlQueue:
 
     async def claim(self, account: AccountPk, slot: int, *, epoch: Epoch, limit: int) -> Claim:
         return await self.engine.write(lambda: _claim(account, slot, epoch, limit))
+
+    async def payload(self, message: MessageId) -> str | None:
+        found = await self.engine.read(lambda: one("payload", id=message))
+        return str(found[0][0]) if found else None
+
+    async def remember_fetched(
+        self, epoch: Epoch, message: Claimed, hashes: Sequence[str | None]
+    ) -> Sequence[str | None] | None:
+        told = json.dumps(list(hashes))
+        found = await self.engine.write(
+            lambda: one("remember_fetched", id=message.id, epoch=epoch, claim=message.claim, fetched=told)
+        )
+        return rows.hashes(found[0][0]) if found else None
 
     async def intend(
         self, epoch: Epoch, messages: Sequence[MessageId], *, limited: bool = False
@@ -242,7 +258,8 @@ def _claim_within(
     if above_limit and behavior == "defer":
         return (yield from _rest(whose, version, budget))
     is_charged = bool(known) and not above_limit
-    wanted = {**whose, "limit": limit if above_limit else budget.tokens, "at": at if is_charged else None}
+    size = limit if above_limit else budget.tokens
+    wanted = {**whose, "limit": size, "at": at if is_charged else None, "longest": LONGEST}
     steps = (Step("claim", wanted), Step("next_due", whose))
     (found, ((wait,),)) = yield steps if is_charged else Last(steps)
     if not found:

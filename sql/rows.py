@@ -63,6 +63,10 @@ def recipients(settled: str | None) -> tuple[RecipientOutcome, ...]:
     )
 
 
+def hashes(fetched: str | None) -> tuple[str | None, ...]:
+    return tuple(json.loads(fetched)) if fetched else ()
+
+
 def claimed(row: Row) -> Claimed:
     (
         id_,
@@ -79,6 +83,8 @@ def claimed(row: Row) -> Claimed:
         batch,
         payload,
         settled,
+        octets,
+        fetched,
     ) = row
     return Claimed(
         id=MessageId(id_),
@@ -92,7 +98,9 @@ def claimed(row: Row) -> Claimed:
         accepted_at=at,
         waited=waited,
         expired=bool(expired),
-        payload=payload,
+        payload=payload or "",
+        left_behind=octets if payload is None else 0,
+        fetched=hashes(fetched),
         batch_code=batch,
         recipients=recipients(settled),
     )

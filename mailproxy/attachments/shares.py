@@ -19,9 +19,9 @@ class Shares:
         self._moved = time.monotonic()
         self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
 
-    @property
-    def idle(self) -> bool:
-        return not self._used and not self._waiting
+    def nothing(self) -> "Share":
+        """A share that may become one."""
+        return Share(self, 0)
 
     async def take(self, wanted: int) -> "Share | None":
         """One's share, in turn; None when for `patience` seconds nobody got or gave back anything."""
@@ -76,6 +76,16 @@ class Share:
     def __init__(self, of: Shares, amount: int) -> None:
         self._of = of
         self._amount = amount
+
+    async def more(self, wanted: int) -> bool:
+        """Whoever holds nothing yet waits like `take`; whoever holds something has it at once."""
+        if self._amount:
+            self.become(self._amount + wanted)
+        elif await self._of.take(wanted) is None:
+            return False
+        else:
+            self._amount = wanted
+        return True
 
     def become(self, amount: int) -> None:
         """It turned out to be more, or less."""

@@ -56,7 +56,7 @@ m AS (
     FROM r WHERE message.id = r.id AND message.id = ANY(%(ids)s) RETURNING message.id, message.revision),
 b AS (
     INSERT INTO body (message_id, payload) SELECT id, payload FROM r
-    ON CONFLICT (message_id) DO UPDATE SET payload = excluded.payload),
+    ON CONFLICT (message_id) DO UPDATE SET payload = excluded.payload, fetched = NULL),
 x AS (
     DELETE FROM recipient_state WHERE message_id = ANY(%(ids)s)),
 k AS (
@@ -265,13 +265,23 @@ u AS (
     RETURNING id, revision, attempts, claim, crashes, suspect, priority, due_at, expires_at, batch_code)
 SELECT u.id, u.revision, m.client_id, u.attempts, u.claim, u.crashes, u.suspect > 0, u.priority,
        extract(epoch FROM m.created_at)::float8, extract(epoch FROM now() - u.due_at)::float8,
-       u.expires_at <= now(), u.batch_code, m.payload, m.settled
+       u.expires_at <= now(), u.batch_code, m.payload, m.settled, m.octets, m.fetched
 FROM u CROSS JOIN LATERAL (
-    SELECT message.client_id, message.created_at, body.payload,
+    SELECT message.client_id, message.created_at, octet_length(body.payload) AS octets, body.fetched,
+           CASE WHEN octet_length(body.payload) <= %(longest)s THEN body.payload END AS payload,
            (SELECT json_agg(json_build_array(s.rcpt, s.accepted, s.address, s.code, s.enhanced, s.reply, s.permanent))::text
             FROM recipient_state s WHERE s.message_id = message.id) AS settled
     FROM message JOIN body ON body.message_id = message.id WHERE message.id = u.id) m
 ORDER BY u.priority, u.due_at, u.id;
+
+-- name: payload
+SELECT payload FROM body WHERE message_id = %(id)s;
+
+-- name: remember_fetched
+-- The first who knew it is believed; nobody who has lost the message writes.
+UPDATE body SET fetched = coalesce(fetched, %(fetched)s)
+WHERE message_id = %(id)s AND EXISTS (SELECT FROM q WHERE q.id = %(id)s AND q.epoch = %(epoch)s AND q.claim = %(claim)s)
+RETURNING fetched;
 
 -- name: next_due
 SELECT extract(epoch FROM min(h.due_at) - now())::float8

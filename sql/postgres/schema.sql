@@ -151,6 +151,7 @@ CREATE INDEX message_header_id ON public.message USING btree (header_id) WHERE (
 CREATE TABLE body (
     message_id bigint NOT NULL,
     payload text NOT NULL,
+    fetched text,
     CONSTRAINT body_pkey PRIMARY KEY (message_id)
 );
 

@@ -35,7 +35,8 @@ JOIN message m ON m.tenant_pk = :tenant AND m.client_id = c.value LEFT JOIN q ON
 UPDATE message SET account_pk = :account_pk, priority = :priority, batch_code = :batch_code, status = 0, error = NULL,
        done_at = NULL, reported_at = NULL, attempts = 0, revision = revision + 1, updated_at = :now
 WHERE id = :id;
-INSERT INTO body (message_id, payload) VALUES (:id, :payload) ON CONFLICT (message_id) DO UPDATE SET payload = excluded.payload;
+INSERT INTO body (message_id, payload) VALUES (:id, :payload) ON CONFLICT (message_id) DO UPDATE SET payload = excluded.payload,
+    fetched = NULL;
 DELETE FROM recipient_state WHERE message_id = :id;
 INSERT INTO q (id, tenant_pk, account_pk, due_at, expires_at, batch_code, revision, priority, held)
 SELECT id, :tenant, :account_pk, coalesce(:due_at, :now),
@@ -206,9 +207,18 @@ WHERE id IN (
     ) ORDER BY priority, due_at, id LIMIT :limit)
 RETURNING id, revision, (SELECT client_id FROM message WHERE message.id = q.id), attempts, claim, crashes, suspect > 0, priority,
     (SELECT created_at FROM message WHERE message.id = q.id), :now - due_at, expires_at <= :now, batch_code,
-    (SELECT payload FROM body WHERE message_id = q.id),
+    (SELECT CASE WHEN length(payload) <= :longest THEN payload END FROM body WHERE message_id = q.id),
     (SELECT json_group_array(json_array(s.rcpt, s.accepted, s.address, s.code, s.enhanced, s.reply, s.permanent))
-     FROM recipient_state s WHERE s.message_id = q.id HAVING count(*) > 0);
+     FROM recipient_state s WHERE s.message_id = q.id HAVING count(*) > 0),
+    (SELECT length(payload) FROM body WHERE message_id = q.id), (SELECT fetched FROM body WHERE message_id = q.id);
+
+-- name: payload
+SELECT payload FROM body WHERE message_id = :id;
+
+-- name: remember_fetched
+UPDATE body SET fetched = coalesce(fetched, :fetched)
+WHERE message_id = :id AND EXISTS (SELECT 1 FROM q WHERE q.id = :id AND q.epoch = :epoch AND q.claim = :claim)
+RETURNING fetched;
 
 -- name: next_due
 SELECT min(due_at) - :now FROM (

@@ -111,7 +111,7 @@ CREATE INDEX message_page ON message (tenant_pk, id);
 CREATE TABLE body (
     message_id INTEGER PRIMARY KEY,
     payload    TEXT NOT NULL
-) STRICT;
+, fetched TEXT) STRICT;
 
 CREATE TABLE q (
     id         INTEGER PRIMARY KEY,                    -- the message's

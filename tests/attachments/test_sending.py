@@ -1,6 +1,7 @@
 """Messages with attachments that are fetched, from the queue to the server's mailbox."""
 
 import asyncio
+import base64
 import email
 import email.policy
 import hashlib
@@ -16,14 +17,14 @@ import pytest
 from mailproxy.authorization import ClientAuth
 from mailproxy.config import Settings
 from mailproxy.model import State
-from mailproxy.records import TenantWrite
+from mailproxy.records import Claim, TenantWrite
 from sql.store import SqlStore
 from tests.attachments.server import Files
 from tests.sender.world import World, make_world
 from tests.support.smtp import Sink
 from tests.support.tenant import Manners
 
-pytestmark = pytest.mark.parametrize("dialect", ["sqlite"], indirect=True)
+SQLITE = pytest.mark.parametrize("dialect", ["sqlite"], indirect=True)
 
 
 @pytest.fixture
@@ -76,6 +77,7 @@ def parts_of(sink: Sink) -> list[list[tuple[str, bytes]]]:
     return found
 
 
+@SQLITE
 async def test_every_mode_brings_its_content(
     world: World, files: Files, sink: Sink, settings: Settings
 ) -> None:
@@ -109,6 +111,7 @@ async def test_every_mode_brings_its_content(
     assert "authorization" not in url_asked.headers
 
 
+@SQLITE
 async def test_what_fails_for_a_moment_is_fetched_again(world: World, files: Files, sink: Sink) -> None:
     files.serve("/mail-proxy/attachments", Manners(status=503), Manners(reset=True), Manners(body=b"late"))
     (id_,) = await post(world, {"filename": "a.bin", "storage_path": "doc"})
@@ -120,6 +123,7 @@ async def test_what_fails_for_a_moment_is_fetched_again(world: World, files: Fil
     assert parts_of(sink) == [[("a.bin", b"late")]]
 
 
+@SQLITE
 async def test_what_is_gone_ends_the_message_with_the_cause(world: World, files: Files) -> None:
     (gone,) = await post(world, {"filename": "a.bin", "storage_path": f"{files.url}/none"})
     files.serve("/mail-proxy/attachments", Manners(body=b"other"))
@@ -134,6 +138,7 @@ async def test_what_is_gone_ends_the_message_with_the_cause(world: World, files:
     )
 
 
+@SQLITE
 async def test_a_source_that_hangs_holds_up_nobody_else(
     world: World, files: Files, sink: Sink, settings: Settings
 ) -> None:
@@ -153,6 +158,7 @@ async def test_a_source_that_hangs_holds_up_nobody_else(
     assert files.most <= 3
 
 
+@SQLITE
 async def test_a_stop_gives_back_what_was_being_fetched(world: World, files: Files) -> None:
     files.serve("/mail-proxy/attachments", Manners(hang=True))
     (id_,) = await post(world, {"filename": "a.bin", "storage_path": "doc"})
@@ -164,18 +170,50 @@ async def test_a_stop_gives_back_what_was_being_fetched(world: World, files: Fil
     assert (view.state, view.attempts) == (State.PENDING, 0)
 
 
+@SQLITE
 async def test_many_large_messages_wait_for_their_turn(
     world: World, files: Files, sink: Sink, settings: Settings
 ) -> None:
     """F42: with a budget of 2 MB no more than one attachment of 2 MB is held beside what is being fetched."""
     files.serve("/mail-proxy/attachments", Manners(body=b"x" * 2_000_000))
     await post(world, {"filename": "a.bin", "storage_path": "doc"}, n=12)
-    world.settings = replace_budget(world.settings, 2)
+    world.settings = world.settings.model_copy(update={"attachment_budget_mb": 2})
     async with world.sender():
         await world.all_in(State.SENT, seconds=60)
     assert len(sink.messages()) == 12
     assert files.most == 1
 
 
-def replace_budget(settings: Settings, megabytes: int) -> Settings:
-    return settings.model_copy(update={"attachment_budget_mb": megabytes})
+@SQLITE
+async def test_a_second_attempt_sends_what_the_first_one_fetched_or_nothing(
+    world: World, files: Files, sink: Sink
+) -> None:
+    files.serve("/mail-proxy/attachments", Manners(body=b"one"), Manners(body=b"one"), Manners(body=b"two"))
+    part = {"filename": "a.bin", "storage_path": "doc"}
+    (id_,) = await world.post("defer451x3@example.com", content={"attachments": [part]})
+    async with world.sender():
+        await world.all_in(State.ERROR)
+    assert (await world.view(id_)).error == (
+        "Attachment fetch failed for a.bin: attachment_mismatch: it is not what was fetched for the first attempt"
+    )
+    assert sink.messages() == []
+
+
+async def test_long_payloads_are_read_when_there_is_room_for_them(world: World, sink: Sink) -> None:
+    """F42, with what came in base64: the budget holds one of them at a time."""
+    content = bytes(range(256)) * 4096
+    part = {"filename": "a.bin", "storage_path": base64.b64encode(content).decode(), "fetch_mode": "base64"}
+    await post(world, part, n=10)
+    (claimed,) = (await claim_one(world)).messages
+    assert (claimed.payload, claimed.left_behind > 1_300_000) == ("", True)
+    world.settings = world.settings.model_copy(update={"attachment_budget_mb": 2})
+    async with world.sender(succeeds=("test/one",)):
+        await world.all_in(State.SENT)
+    assert parts_of(sink) == [[("a.bin", content)]] * 10
+
+
+async def claim_one(world: World) -> Claim:
+    queue, fleet = world.store.queue, world.store.fleet
+    epoch = await fleet.register("test/one", "node", "sender")
+    await queue.take_lease(world.account, 0, epoch=epoch, ttl=30.0)
+    return await queue.claim(world.account, 0, epoch=epoch, limit=1)

@@ -44,7 +44,7 @@ NEW = {
 MINE = {"epoch": 1, "ids": IDS, "fallback": False}
 HOT: dict[str, dict[str, Any]] = {
     "claim_lock": {"account": 1, "slot": 0, "epoch": 1},
-    "claim": {"account": 1, "slot": 0, "epoch": 1, "limit": 200, "at": None},
+    "claim": {"account": 1, "slot": 0, "epoch": 1, "limit": 200, "at": None, "longest": 1 << 17},
     "intend_candidates": MINE,
     "intend": MINE | {"at": None},
     "finish": MINE | {"rows": [SETTLED | {"id": id_} for id_ in IDS]},

@@ -212,7 +212,7 @@ class AccountSender:
 
     def _admit(self, message: Claimed) -> None:
         """A suspect waits for its turn with everything that might be its fault."""
-        if not payload.may_have_attachments(message.payload):
+        if not message.left_behind and not payload.may_have_attachments(message.payload):
             self._ready.append(Work(message))
         elif message.suspect:
             self._ready.append(Work(message, gather=partial(self._gathered, message)))

@@ -24,6 +24,8 @@ from workers.sender.prepare import PutOff, Result, Work
 SLOTS_PER_TENANT = 3
 HOME_KEPT: Seconds = 10.0
 PUT_OFF: Seconds = 5.0
+# The stored text, the same read as JSON, and what it decodes to.
+DECODING = 3
 
 _log = log.get(__name__)
 
@@ -46,19 +48,47 @@ class Attachments:
     async def of(self, account: Account, message: Claimed) -> Result:
         """The message with its content, or why it cannot have it now. Whatever upsets it fails this message alone."""
         try:
-            content = payload.decode(message.payload)
-            return await self.gathered(account, message, content)
+            return await self._at_hand(account, message)
         except StorageUnavailable as e:
-            return Withheld(f"attachments not fetched: {e.detail}")
+            return Withheld(f"its content was not read: {e.detail}")
         except Exception as e:  # noqa: BLE001 - as in `prepare`: a bug must fail this message alone, loudly
             _log.error("cannot_gather", message=message.id, client_id=message.client_id, exc_info=True)
             return Refused(Stage.PREPARE, f"cannot_gather: {type(e).__name__}")
 
-    async def gathered(self, account: Account, message: Claimed, content: Content) -> Result:
-        """`content` with every attachment at hand: octets of the message, or `Held` of what was fetched."""
+    async def _at_hand(self, account: Account, message: Claimed) -> Result:
+        share = self._budget.nothing()
+        result: Result | None = None
+        try:
+            found = await self._decoded(message, share)
+            result = (
+                await self.gathered(account, message, found, share) if isinstance(found, Content) else found
+            )
+            return result
+        finally:
+            if not isinstance(result, Work):
+                share.give_back()
+
+    async def _decoded(self, message: Claimed, share: Share) -> Content | Withheld | PutOff:
+        """A payload that was too long to come with the claim is read when there is room for it."""
+        if not message.left_behind:
+            return payload.decode(message.payload)
+        if not await share.more(DECODING * message.left_behind):
+            return _put_off()
+        stored = await self._store.queue.payload(message.id)
+        if stored is None:
+            return Withheld("the message is gone")
+        content = payload.decode(stored)
+        share.become(sum(part.size for part in content.attachments))
+        return content
+
+    async def gathered(self, account: Account, message: Claimed, content: Content, share: Share) -> Result:
+        """`content` with every attachment at hand: octets of the message, or `Held` of what was fetched.
+
+        `share` is what the message holds of the budget; it grows with what is fetched.
+        """
         modes = frozenset(part.source.mode for part in content.attachments if part.source is not None)
         if not modes:
-            return Work(message, content)
+            return Work(message, content, share)
         home = await self._home(account)
         if isinstance(home, Deferred):
             return home
@@ -68,23 +98,34 @@ class Attachments:
         if place is None:
             return _put_off()
         try:
-            return await self._fetched(home, message, content)
+            if not await share.more(IN_MEMORY):
+                return _put_off()
+            parts = await self._parts(home, content.attachments, share)
         finally:
             place.give_back()
-
-    async def _fetched(self, home: Home, message: Claimed, content: Content) -> Result:
-        share = await self._budget.take(IN_MEMORY)
-        if share is None:
-            return _put_off()
-        try:
-            parts = await self._parts(home, content.attachments, share)
-        except BaseException:
-            share.give_back()
-            raise
         if not isinstance(parts, tuple):
-            share.give_back()
             return parts
-        return Work(message, replace(content, attachments=parts), share)
+        return await self._held_to_the_first(message, parts) or Work(
+            message, replace(content, attachments=parts), share
+        )
+
+    async def _held_to_the_first(
+        self, message: Claimed, parts: Sequence[Attachment]
+    ) -> Refused | Withheld | None:
+        """Every attempt sends the same octets (RELIABILITY H6)."""
+        hashes = tuple(
+            part.content.digests.sha256 if isinstance(part.content, Held) else None for part in parts
+        )
+        first: Sequence[str | None] | None = message.fetched
+        if not first:
+            first = await self._store.queue.remember_fetched(self._epoch, message, hashes)
+        if first is None:
+            return Withheld("the claim is lost")
+        for part, now, before in zip(parts, hashes, first, strict=True):
+            if now != before:
+                failed = Failed("attachment_mismatch: it is not what was fetched for the first attempt")
+                return Refused(Stage.PREPARE, judgement.told(part.filename, failed))
+        return None
 
     async def _parts(
         self, home: Home, parts: Sequence[Attachment], share: Share
