@@ -1,7 +1,6 @@
-"""`python -m mailproxy.cli.reference > docs/cli.md`: every command and option, written from the tree itself."""
+"""The page of every command and option, written from the tree itself."""
 
 import inspect
-import sys
 from collections.abc import Iterator
 
 import click
@@ -12,7 +11,7 @@ from mailproxy.cli.main import cli, instance_group, tenant_group
 _HEAD = """\
 # The command line
 
-Written by `python -m mailproxy.cli.reference > docs/cli.md`; a test finds what has changed since.
+Written by `python -m docs.generate`; a test finds what has changed since.
 
 `NAME` is an instance and `TENANT` a tenant of it; `mail-proxy use NAME/TENANT` lets both be left out. `--json` prints
 one JSON document instead of text for people. `mail-proxy COMMAND --help` says the same as this page.
@@ -76,7 +75,3 @@ def _option(option: click.Option, ctx: click.Context) -> str:
     default = f"  [{option.default}]" if option.show_default and option.default is not None else ""
     cells = (f"`{names}{takes}`", f"{option.help}{default}")
     return "| {} | {} |\n".format(*(cell.replace("|", "\\|") for cell in cells))
-
-
-if __name__ == "__main__":
-    sys.stdout.write(text())

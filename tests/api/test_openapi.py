@@ -41,7 +41,7 @@ def walk(one: Any) -> Iterator[dict[str, Any]]:
 
 
 def test_the_committed_document_is_up_to_date() -> None:
-    remedy = "run: python -m mailproxy.api.openapi > docs/openapi.json"
+    remedy = "run `python -m docs.generate`"
     assert COMMITTED.read_text() == document.text(ROUTES), remedy
 
 
