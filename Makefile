@@ -7,7 +7,7 @@ ARGS ?=
 JOBS ?= 4
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test campaign corpus fuzz check deploy-check fix bench run lock clean
+.PHONY: help demo docs test campaign corpus fuzz check deploy-check fix bench run lock clean
 
 help: ## show what can be done
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -45,6 +45,12 @@ deploy-check: $(VENV)/.installed ## hold the files in deploy/ against the schema
 		"kubernetes-validate>=1.37,<2"
 	PATH="$(CURDIR)/$(BIN):$$PATH" deploy/check
 
+docs: $(VENV)/.installed ## build the documentation's site into build/site and check its links
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r docs/site/requirements.lock
+	$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going --builder html --conf-dir docs/site \
+		--doctree-dir build/doctrees . build/site
+	$(BIN)/python docs/site/check.py build/site
+
 fix: $(VENV)/.installed ## apply the formatter and the safe fixes
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
@@ -60,9 +66,11 @@ lock: ## renew requirements.lock within the ranges of pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check pip-tools
 	$(BIN)/pip-compile --quiet --upgrade --strip-extras --extra dev --no-emit-index-url --no-emit-trusted-host \
 		--no-emit-find-links --generate-hashes --allow-unsafe -o requirements.lock pyproject.toml
+	$(BIN)/pip-compile --quiet --upgrade --strip-extras --no-emit-index-url --no-emit-trusted-host --no-emit-find-links \
+		--generate-hashes --allow-unsafe -c requirements.lock -o docs/site/requirements.lock docs/site/requirements.in
 	for lock in "run.lock pyproject.toml" "build.lock deploy/container/build.in"; do \
 		$(BIN)/pip-compile --quiet --strip-extras --no-emit-index-url --no-emit-trusted-host --no-emit-find-links \
 		--generate-hashes --allow-unsafe -c requirements.lock -o deploy/container/$$lock; done
 
 clean: ## remove the virtual environment and caches
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache dist
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache dist build
