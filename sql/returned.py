@@ -8,6 +8,8 @@ from mailproxy.attribution import Attributed, Bounced, Candidate
 from mailproxy.errors import InvalidInput
 from mailproxy.inbound import Fate, Mailbox, Ours, Returned, TakenIn, Told, Verdict
 from mailproxy.model import EventDetail, EventType, MessageId, Seconds, Status, TenantPk
+from mailproxy.suppressions import Cause
+from sql import suppressions
 from sql.engine import Work
 from sql.queries import Row, Step
 
@@ -99,6 +101,8 @@ def _steps(to: Attributed, found: Returned, fallback: bool) -> Iterator[Step]:
     if events:
         told = [{"message_id": message.id, "kind": str(k), "detail": d.to_json()} for k, d in events]
         yield Step("inbound_events", {"fallback": fallback}, told)
+    if dead := _never_again(to, found):
+        yield suppressions.bounced(message.tenant_pk, message.id, dead)
 
 
 def _bounced(to: Attributed, index: int, fate: Fate) -> dict[str, object]:
@@ -133,6 +137,26 @@ def _complaints(to: Attributed, found: Returned) -> Iterator[EventDetail]:
     yield from (EventDetail(recipient=to.message.recipients[i], verified=to.verified) for i in who)
     if not who:
         yield EventDetail(verified=to.verified)
+
+
+def _never_again(to: Attributed, found: Returned) -> dict[str, Cause]:
+    """Whom no more mail should go to. Anybody can forge a bounce, so it must be proven; of failures only those that
+    mean the address itself: a policy or a full mailbox is no reason."""
+    recipients = to.message.recipients
+    if not to.verified:
+        return {}
+    if found.kind == "complaint":
+        who = {index for fate in found.fates if (index := attribution.recipient_of(to, fate)) is not None}
+        if not who and len(recipients) == 1:
+            who = {0}
+        return {recipients[index]: Cause.COMPLAINT for index in who}
+    return {
+        recipients[index]: Cause.HARD_BOUNCE
+        for fate in found.fates
+        if fate.told is Told.FAILED
+        and fate.address_is_dead
+        and (index := attribution.recipient_of(to, fate)) is not None
+    }
 
 
 def _counts(found: Returned) -> Iterator[str]:

@@ -3,11 +3,13 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from mailproxy.model import TenantPk
-from mailproxy.suppressions import Cause, NewSuppression, Suppression, SuppressionFilter
+from mailproxy.model import EventType, MessageId, TenantPk
+from mailproxy.suppressions import Cause, NewSuppression, Suppression, SuppressionFilter, key_of
 from sql import rows
 from sql.engine import Engine, Work, one
 from sql.queries import Row, Step
+
+_KINDS = {Cause.HARD_BOUNCE: EventType.BOUNCE, Cause.COMPLAINT: EventType.COMPLAINT}
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,13 +45,14 @@ class SqlSuppressions:
         return len(await self.engine.write(lambda: one("forget_suppressions", limit=limit)))
 
 
-def bounced(tenant: TenantPk, events: Mapping[str, int], cause: Cause) -> Step:
-    """For a transaction that enters bounces or complaints, which must be verified: their events by normalised
-    address. It does nothing for a tenant that does not want it."""
+def bounced(tenant: TenantPk, message: MessageId, recipients: Mapping[str, Cause]) -> Step:
+    """For a transaction that has entered the events of verified bounces or complaints: it lists these recipients if
+    the tenant wants that."""
     values = [
-        {"address": address, "reason": str(cause), "event_id": event} for address, event in events.items()
+        {"address": key_of(one), "recipient": one, "reason": str(cause), "kind": str(_KINDS[cause])}
+        for one, cause in recipients.items()
     ]
-    return Step("suppress_bounced", {"tenant": tenant}, values)
+    return Step("suppress_bounced", {"tenant": tenant, "message": message}, values)
 
 
 def _add(tenant: TenantPk, wanted: Mapping[str, NewSuppression]) -> Work[int]:

@@ -26,8 +26,10 @@ ON CONFLICT (tenant_pk, address) DO UPDATE SET reason = excluded.reason, expires
 -- name: suppress_bounced
 -- Only for a tenant that asked for it, and never over an entry in force.
 INSERT INTO suppression (tenant_pk, address, reason, event_id)
-SELECT t.pk, r.address, r.reason, r.event_id
-FROM tenant t CROSS JOIN json_to_recordset(%(rows)s::json) AS r(address text, reason text, event_id bigint)
+SELECT t.pk, r.address, r.reason, (
+    SELECT max(e.id) FROM event e WHERE e.message_id = %(message)s AND e.kind = r.kind
+       AND coalesce(e.detail::json->>'recipient', r.recipient) = r.recipient)
+FROM tenant t CROSS JOIN json_to_recordset(%(rows)s::json) AS r(address text, reason text, kind text, recipient text)
 WHERE t.pk = %(tenant)s AND t.suppress_bounces ORDER BY r.address
 ON CONFLICT (tenant_pk, address) DO UPDATE SET reason = excluded.reason, event_id = excluded.event_id,
     created_at = now(), expires_at = NULL

@@ -23,7 +23,10 @@ ON CONFLICT (tenant_pk, address) DO UPDATE SET reason = excluded.reason, expires
 
 -- name: suppress_bounced
 INSERT INTO suppression (tenant_pk, address, reason, event_id, created_at)
-SELECT pk, :address, :reason, :event_id, :now FROM tenant WHERE pk = :tenant AND suppress_bounces
+SELECT pk, :address, :reason, (
+    SELECT max(e.id) FROM event e WHERE e.message_id = :message AND e.kind = :kind
+       AND coalesce(e.detail ->> 'recipient', :recipient) = :recipient), :now
+FROM tenant WHERE pk = :tenant AND suppress_bounces
 ON CONFLICT (tenant_pk, address) DO UPDATE SET reason = excluded.reason, event_id = excluded.event_id,
     created_at = :now, expires_at = NULL
 WHERE suppression.expires_at <= :now;

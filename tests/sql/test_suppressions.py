@@ -1,16 +1,19 @@
 """Suppression lists on both databases: entries, their ends, and what bounces enter by themselves."""
 
 import time
+from dataclasses import replace
 
 import pytest
 
-from mailproxy.model import TenantPk
+from mailproxy.inbound import Fate, Returned, Told
+from mailproxy.model import EventType
 from mailproxy.records import RecipientOutcome, TenantWrite
 from mailproxy.suppressions import Cause, NewSuppression, SuppressionFilter
 from sql.engine import alone
-from sql.store import SqlStore
 from sql.suppressions import bounced
 from tests.sql.conftest import World, back
+from tests.sql.test_inbound import bounce as inbound_bounce
+from tests.sql.test_inbound import failed, reader, sent_message
 
 ANY = SuppressionFilter()
 
@@ -20,10 +23,15 @@ async def listed(world: World, wanted: SuppressionFilter = ANY, *, after: str = 
     return [entry.address for entry in found]
 
 
-async def bounce(store: SqlStore, tenant: TenantPk, address: str, event: int) -> None:
-    step = bounced(tenant, {address: event}, Cause.HARD_BOUNCE)
+async def bounce(world: World, address: str, client_id: str) -> None:
+    (message,) = await world.post(client_id)
+    step = bounced(world.tenant, message, {address: Cause.HARD_BOUNCE})
+    await world.store.engine.write(lambda: alone(step))
 
-    await store.engine.write(lambda: alone(step))
+
+async def let_bounces_suppress(world: World) -> None:
+    """The tenant wants bounces to suppress."""
+    await world.store.directory.put_tenant(TenantWrite(id="acme", suppress_bounces=True), None, None)
 
 
 async def test_what_is_said_of_an_address_last_counts(world: World) -> None:
@@ -69,23 +77,52 @@ async def test_a_bounce_enters_an_address_only_for_a_tenant_that_wants_it_and_ov
     world: World,
 ) -> None:
     store = world.store
-    await bounce(store, world.tenant, "a@x.org", 7)
+    await bounce(world, "a@x.org", "m0")
     assert await listed(world) == []
-    (tenant,) = await store.directory.tenants(active_only=False, after=None, limit=1)
-    await store.directory.put_tenant(TenantWrite(id=tenant.id, suppress_bounces=True), None, None)
+    await let_bounces_suppress(world)
     await store.suppressions.add(
         world.tenant,
         [NewSuppression("b@x.org"), NewSuppression("c@x.org", expires_at=time.time() - 60)],
     )
-    for event, address in enumerate(("a@x.org", "b@x.org", "c@x.org"), 7):
-        await bounce(store, world.tenant, address, event)
-        await bounce(store, world.tenant, address, 99)
+    for number, address in enumerate(("A@x.org", "b@x.org", "c@x.org")):
+        await bounce(world, address, f"m{number + 1}")
     found = await store.suppressions.listed(world.tenant, ANY, after="", limit=9)
-    assert [(one.address, one.cause, one.event_id, one.expires_at) for one in found] == [
-        ("a@x.org", Cause.HARD_BOUNCE, 7, None),
-        ("b@x.org", Cause.MANUAL, None, None),
-        ("c@x.org", Cause.HARD_BOUNCE, 9, None),
+    assert [(one.address, one.cause, one.expires_at) for one in found] == [
+        ("a@x.org", Cause.HARD_BOUNCE, None),
+        ("b@x.org", Cause.MANUAL, None),
+        ("c@x.org", Cause.HARD_BOUNCE, None),
     ]
+
+
+async def test_only_proven_bounces_of_dead_addresses_and_complaints_suppress(world: World) -> None:
+    await let_bounces_suppress(world)
+    everybody = ("dead@x.org", "Full@x.org", "Cross@x.org", "forged@x.org")
+    message = await sent_message(world, "m1", *everybody)
+    imap = await reader(world)
+    proofs = (imap.token(message),)
+    dead, forged = (replace(failed(one), address_is_dead=True) for one in ("dead@x.org", "forged@x.org"))
+    await imap.take(inbound_bounce(dead, failed("full@x.org", "522"), proofs=proofs))
+    await imap.take(inbound_bounce(forged, client_id="m1"))
+    await imap.take(Returned("complaint", (Fate(Told.COMPLAINED, ("cross@x.org",)),), proofs=proofs))
+    found = await world.store.suppressions.listed(world.tenant, ANY, after="", limit=9)
+    events = await world.store.directory.events(world.tenant, "m1")
+    assert events is not None
+    numbers = {e.detail.recipient: e.event_id for e in events if e.event_type is not EventType.SENT}
+    assert set(numbers) == set(everybody)
+    assert [(one.address, one.cause, one.event_id) for one in found] == [
+        ("cross@x.org", Cause.COMPLAINT, numbers["Cross@x.org"]),
+        ("dead@x.org", Cause.HARD_BOUNCE, numbers["dead@x.org"]),
+    ]
+
+
+async def test_a_complaint_that_hides_its_author_is_that_of_the_only_recipient(world: World) -> None:
+    await let_bounces_suppress(world)
+    message = await sent_message(world, "m1", "only@x.org")
+    imap = await reader(world)
+    await imap.take(Returned("complaint", (), proofs=(imap.token(message),)))
+    (entry,) = await world.store.suppressions.listed(world.tenant, ANY, after="", limit=9)
+    assert (entry.address, entry.cause) == ("only@x.org", Cause.COMPLAINT)
+    assert entry.event_id is not None
 
 
 async def test_a_tenants_list_goes_with_it_and_is_nobody_elses(world: World) -> None:
