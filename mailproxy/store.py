@@ -289,6 +289,9 @@ class Fleet(Protocol):
     async def check(self) -> None:
         """Raise StorageUnavailable unless a small write commits."""
 
+    async def lacking_schema(self) -> str | None:
+        """What the schema lacks of this release's: a backup of an older one may have been restored under it."""
+
     async def instance(self) -> int:
         """The instance's 60 random bits, made at the first migration (see `model.public_pk`)."""
 

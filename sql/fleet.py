@@ -1,10 +1,12 @@
 """Processes, health and the figures that /status and /metrics show."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 
 from mailproxy.figures import AccountGauge, Overview, ProcessView, QueueDepth, Totals
 from mailproxy.model import AccountCondition, Epoch, Priority, Seconds, TenantPk
-from sql import rows
+from sql import migrate, rows
 from sql.engine import Engine, Work, one
 from sql.queries import Row, Step
 
@@ -33,6 +35,11 @@ class SqlFleet:
     async def check(self) -> None:
         await self.engine.write_soon(lambda: one("check_write"))
 
+    async def lacking_schema(self) -> str | None:
+        found = {version for (version,) in await self.engine.read(lambda: one("schema_versions"))}
+        lacking = [name for version, name in _ours().items() if version not in found]
+        return f"the database lacks {', '.join(lacking)}: run `mail-proxy db migrate`" if lacking else None
+
     async def instance(self) -> int:
         found = await self.engine.read(lambda: one("instance_bits"))
         return int(found[0][0])
@@ -58,6 +65,12 @@ class SqlFleet:
 
     async def account_gauges(self) -> list[AccountGauge]:
         return await self.engine.read(_account_gauges)
+
+
+@cache
+def _ours() -> Mapping[int, str]:
+    """The migrations that both dialects have."""
+    return {one.version: one.name for one in migrate.known("sqlite")}
 
 
 def _overview(tenant: TenantPk | None) -> Work[Overview]:

@@ -57,6 +57,7 @@ class Health(Done):
 
 class Check(TypedDict):
     ok: bool
+    required: bool
     reason: NotRequired[str]
 
 

@@ -6,6 +6,7 @@ from typing import Any
 from starlette.responses import Response
 
 from mailproxy import __version__, metrics, shapes
+from mailproxy.api import readiness
 from mailproxy.api.answers import Answer, Json
 from mailproxy.api.routing import Call
 from mailproxy.api.wire import ReadyQuery
@@ -22,23 +23,15 @@ async def livez(call: Call) -> Answer:
 
 
 async def readyz(call: Call, query: ReadyQuery) -> Answer:
-    """200 when mail can be accepted, else 503; `?verbose` names each check and its reason."""
-    checks = {"storage": await _storage_problem(call), "disk": call.services.intake.disk_problem}
-    is_ready = not any(checks.values())
+    """200 when mail can be accepted, else 503; `?verbose` names each check and what is wrong, also what is not
+    `required` for that."""
+    checks = await readiness.required(call)
+    is_ready = not any(check.problem for check in checks)
     answer: dict[str, Any] = {"ok": is_ready, "status": "ready" if is_ready else "not ready"}
     if query.verbose is not None:
-        answer["checks"] = {
-            name: present({"ok": problem is None, "reason": problem}) for name, problem in checks.items()
-        }
+        checks += await readiness.useful(call)
+        answer["checks"] = {check.name: check.shown() for check in checks}
     return Json(answer, 200 if is_ready else 503)
-
-
-async def _storage_problem(call: Call) -> str | None:
-    try:
-        await call.store.fleet.check()
-    except StorageUnavailable as problem:
-        return problem.detail
-    return None
 
 
 async def status(call: Call) -> Answer:

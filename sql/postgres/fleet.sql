@@ -7,6 +7,9 @@ UPDATE process SET seen_at = now() WHERE epoch = %(epoch)s AND left_at IS NULL R
 -- name: leave
 UPDATE process SET left_at = now() WHERE epoch = %(epoch)s;
 
+-- name: schema_versions
+SELECT version FROM schema_migration;
+
 -- name: processes
 SELECT epoch, owner, node, role, extract(epoch FROM started_at)::float8, extract(epoch FROM seen_at)::float8
 FROM process WHERE left_at IS NULL ORDER BY epoch;

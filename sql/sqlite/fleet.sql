@@ -7,6 +7,9 @@ UPDATE process SET seen_at = :now WHERE epoch = :epoch AND left_at IS NULL RETUR
 -- name: leave
 UPDATE process SET left_at = :now WHERE epoch = :epoch;
 
+-- name: schema_versions
+SELECT version FROM schema_migration;
+
 -- name: processes
 SELECT epoch, owner, node, role, started_at, seen_at
 FROM process WHERE left_at IS NULL ORDER BY epoch;

@@ -1,5 +1,7 @@
 """Probes, status and metrics over HTTP."""
 
+from pathlib import Path
+
 import pytest
 from pydantic import SecretStr
 
@@ -8,6 +10,8 @@ from mailproxy.config import Settings
 from mailproxy.store import Store
 from tests.api.conftest import Api, api_on, message
 from tests.api.test_submission import add
+from tests.sql.conftest import run_sql
+from tests.sql.test_inbound import BOX
 
 
 async def test_probes_answer_without_a_token(api: Api) -> None:
@@ -17,9 +21,52 @@ async def test_probes_answer_without_a_token(api: Api) -> None:
     assert (await nobody.get("/livez")).status_code == 200
     ready = await nobody.get("/readyz")
     assert (ready.status_code, ready.json()) == (200, {"ok": True, "status": "ready"})
+    for role in ("scout", "reporter", "maintenance"):
+        await api.store.fleet.register(f"o-{role}", "n1", role)
     verbose = (await nobody.get("/readyz?verbose")).json()
-    assert verbose["checks"] == {"storage": {"ok": True}, "disk": {"ok": True}}
+    required, useful = {"ok": True, "required": True}, {"ok": True, "required": False}
+    assert verbose["checks"] == {
+        "storage": required,
+        "schema": required,
+        "disk": required,
+        "workers": useful,
+        "journal": useful,
+        "mailboxes": useful,
+    }
     assert (await nobody.head("/health")).status_code == 200
+
+
+async def test_what_is_wrong_is_named_and_only_what_mail_cannot_do_without_makes_a_node_unready(
+    api: Api, settings: Settings, tmp_path: Path
+) -> None:
+    await api.store.fleet.register("o1", "n1", "reporter")
+    in_the_way = tmp_path / "file"
+    in_the_way.write_text("")
+    await failing_mailbox(api.store)
+    async with api_on(settings.model_copy(update={"state_dir": in_the_way / "state"}), api.store) as other:
+        answer = await other.admin.get("/readyz?verbose")
+    assert (answer.status_code, answer.json()["status"]) == (200, "ready")
+    wrong = {name: check["reason"] for name, check in answer.json()["checks"].items() if not check["ok"]}
+    assert set(wrong) == {"workers", "journal", "mailboxes"}
+    assert wrong["workers"].startswith("no scout and no maintenance lives on any node")
+    assert wrong["journal"].startswith(f"{in_the_way} cannot be written")
+    assert wrong["mailboxes"].startswith("1 cannot be read")
+
+
+async def test_a_schema_that_lacks_a_migration_makes_a_node_unready(api: Api, settings: Settings) -> None:
+    run_sql(settings.database, "DELETE FROM schema_migration WHERE version = 8")
+    answer = await api.admin.get("/readyz?verbose")
+    assert (answer.status_code, answer.json()["status"]) == (503, "not ready")
+    check = answer.json()["checks"]["schema"]
+    assert check["reason"] == "the database lacks 0008_suppressions: run `mail-proxy db migrate`"
+
+
+async def failing_mailbox(store: Store) -> None:
+    """A mailbox that somebody could not read."""
+    epoch = await store.fleet.register("o-imap", "n1", "imap")
+    leased = await store.inbound.lease(BOX, epoch=epoch, ttl=60.0)
+    assert leased is not None
+    await store.inbound.settle(leased, epoch, failure="refused", wait=60.0)
 
 
 async def test_status_says_what_waits_and_who_works(api: Api) -> None:

@@ -322,6 +322,7 @@ WORDS: Mapping[str, str] = {
     "MessagesQuery.status": "Only messages that are there.",
     "NothingAdded.error": "Why nothing was queued.",
     "Readiness.ok": "Whether mail can be accepted.",
+    "Check.required": "Whether no mail is accepted without it; what is not required is wrong all the same.",
     "Check.ok": "Whether the check holds.",
     "Readiness.status": "The same in words.",
     "HistoryInfo.reported_ts": "When the client had acknowledged it, in Unix seconds.",
