@@ -215,7 +215,7 @@ class Recovered:
 
 @dataclass(frozen=True, slots=True)
 class Tenant:
-    """A tenant as stored; secrets opened. `client_auth` and `webhook_secrets` never leave through the API."""
+    """A tenant as stored; its secrets, which never leave through the API, opened."""
 
     pk: TenantPk
     id: str
@@ -232,6 +232,7 @@ class Tenant:
     webhook_secrets: Secrets = ()
     url_set_by_tenant: bool = False
     suppress_bounces: bool = False
+    large_file_secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
     created_at: Instant = 0.0
     updated_at: Instant = 0.0
     switched_off: str | None = None
@@ -240,8 +241,8 @@ class Tenant:
 
 @dataclass(frozen=True, slots=True)
 class TenantWrite:
-    """A full write of a tenant (upsert). `client_auth` and `webhook_secrets` None keep what is stored; `switch_on`: it
-    is called again."""
+    """A full write of a tenant (upsert). `client_auth`, `webhook_secrets` and `large_file_secrets` None keep what is
+    stored; `switch_on`: it is called again."""
 
     id: str
     name: str | None = None
@@ -255,6 +256,7 @@ class TenantWrite:
     report_format: str = "item"
     active: bool = True
     webhook_secrets: Secrets | None = None
+    large_file_secrets: Mapping[str, str] | None = field(default=None, repr=False)
     url_set_by_tenant: bool = False
     suppress_bounces: bool = False
     hourly_limit: int | None = None

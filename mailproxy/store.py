@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
+from mailproxy.attachments.large_file import LargeFiles
 from mailproxy.audit import Command, CommandFilter, Entry, Pending
 from mailproxy.evidence import Evidence
 from mailproxy.figures import AccountGauge, Overview, ProcessView, QueueDepth, SyncStanding, Totals
@@ -380,6 +381,8 @@ class Store(Protocol):
     def suppressions(self) -> Suppressions: ...
     @property
     def fleet(self) -> Fleet: ...
+    @property
+    def large_files(self) -> LargeFiles: ...
     @property
     def upkeep(self) -> Upkeep: ...
     @property

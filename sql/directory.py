@@ -62,13 +62,16 @@ class SqlDirectory(SqlMessages):
         return not known
 
     def _sealed(self, tenant: TenantWrite) -> dict[str, bytes | None]:
-        auth = secrets = None
+        auth = secrets = storage = None
         if tenant.client_auth is not None:
             auth = self.vault.seal(json.dumps(asdict(tenant.client_auth)), rows.auth_binding(tenant.id))
         if tenant.webhook_secrets is not None:
             told = signing.dumps(tenant.webhook_secrets)
             secrets = self.vault.seal(told, rows.webhook_binding(tenant.id))
-        return {"client_auth": auth, "webhook_secrets": secrets}
+        if tenant.large_file_secrets is not None:
+            binding = rows.large_files_binding(tenant.id)
+            storage = self.vault.seal(json.dumps(dict(tenant.large_file_secrets)), binding)
+        return {"client_auth": auth, "webhook_secrets": secrets, "large_file_secrets": storage}
 
     async def tenant(self, tenant_id: str) -> Tenant | None:
         found = await self.engine.read(lambda: one("tenant", id=tenant_id))

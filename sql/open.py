@@ -12,6 +12,7 @@ from sql.directory import directory
 from sql.engine import Engine
 from sql.fleet import SqlFleet
 from sql.inbound import SqlInbound
+from sql.large_files import SqlLargeFiles
 from sql.queue import SqlQueue, enqueues
 from sql.reports import SqlReports
 from sql.sqlite.engine import SqliteEngine
@@ -76,6 +77,7 @@ def assemble(engine: Engine, wakeups: Wakeups, vault: Vault, *, fallback: bool) 
         fleet=SqlFleet(engine),
         inbound=SqlInbound(engine, vault, fallback),
         administration=SqlAdministration(engine, vault),
+        large_files=SqlLargeFiles(engine, vault),
         upkeep=SqlUpkeep(engine, vault),
         wakeups=wakeups,
     )

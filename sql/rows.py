@@ -196,6 +196,14 @@ def webhook_binding(tenant_id: str) -> str:
     return f"tenant|{tenant_id}|webhook_secrets"
 
 
+def large_files_binding(tenant_id: str) -> str:
+    return f"tenant|{tenant_id}|large_file_secrets"
+
+
+def large_file_secrets(vault: Vault, tenant_id: str, sealed: bytes | None) -> dict[str, str]:
+    return {} if sealed is None else json.loads(vault.open(bytes(sealed), large_files_binding(tenant_id)))
+
+
 def webhook_secrets(vault: Vault, tenant_id: str, sealed: bytes | None) -> Secrets:
     return () if sealed is None else signing.loads(vault.open(bytes(sealed), webhook_binding(tenant_id)))
 
@@ -220,7 +228,7 @@ def sync_url(base: str | None, path: str | None) -> str | None:
 
 def tenant(vault: Vault, row: Row) -> Tenant:
     pk, id_, name, auth, base, sync, attach, limits_, large, strict, form, active = row[:12]
-    webhooks, by_tenant, suppresses, created, updated, switched_off, switched_off_at = row[12:]
+    webhooks, by_tenant, suppresses, storage, created, updated, switched_off, switched_off_at = row[12:]
     return Tenant(
         pk=TenantPk(pk),
         id=id_,
@@ -237,6 +245,7 @@ def tenant(vault: Vault, row: Row) -> Tenant:
         webhook_secrets=webhook_secrets(vault, id_, webhooks),
         url_set_by_tenant=bool(by_tenant),
         suppress_bounces=bool(suppresses),
+        large_file_secrets=large_file_secrets(vault, id_, storage),
         created_at=created,
         updated_at=updated,
         switched_off=switched_off,

@@ -10,6 +10,7 @@ from sql.directory import SqlDirectory
 from sql.engine import Engine
 from sql.fleet import SqlFleet
 from sql.inbound import SqlInbound
+from sql.large_files import SqlLargeFiles
 from sql.noting import NotingEngine
 from sql.queue import SqlQueue
 from sql.reports import SqlReports
@@ -28,6 +29,7 @@ class SqlStore:
     fleet: SqlFleet
     inbound: SqlInbound
     administration: SqlAdministration
+    large_files: SqlLargeFiles
     upkeep: SqlUpkeep
     wakeups: Wakeups
 

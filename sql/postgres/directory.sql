@@ -6,16 +6,18 @@ WHERE k.hash = %(hash)s AND t.active AND (k.expires_at IS NULL OR k.expires_at >
 
 -- name: put_tenant
 INSERT INTO tenant (id, name, client_auth, client_base_url, client_sync_path, client_attachment_path, rate_limits,
-    large_file_config, report_strict, report_format, active, webhook_secrets, url_set_by_tenant, suppress_bounces)
+    large_file_config, report_strict, report_format, active, webhook_secrets, url_set_by_tenant, suppress_bounces,
+    large_file_secrets)
 VALUES (%(id)s, %(name)s, %(client_auth)s, %(client_base_url)s, %(client_sync_path)s, %(client_attachment_path)s,
     %(rate_limits)s, %(large_file_config)s, %(report_strict)s, %(report_format)s, %(active)s, %(webhook_secrets)s,
-    %(url_set_by_tenant)s, %(suppress_bounces)s)
+    %(url_set_by_tenant)s, %(suppress_bounces)s, %(large_file_secrets)s)
 ON CONFLICT (id) DO UPDATE SET name = excluded.name, client_auth = coalesce(excluded.client_auth, tenant.client_auth),
     client_base_url = excluded.client_base_url, client_sync_path = excluded.client_sync_path,
     client_attachment_path = excluded.client_attachment_path, rate_limits = excluded.rate_limits,
     large_file_config = excluded.large_file_config, report_strict = excluded.report_strict,
     report_format = excluded.report_format, active = excluded.active,
     webhook_secrets = coalesce(excluded.webhook_secrets, tenant.webhook_secrets),
+    large_file_secrets = coalesce(excluded.large_file_secrets, tenant.large_file_secrets),
     url_set_by_tenant = excluded.url_set_by_tenant, suppress_bounces = excluded.suppress_bounces, updated_at = now()
 RETURNING pk;
 
@@ -39,14 +41,14 @@ ON CONFLICT (kind, scope, win) DO UPDATE SET slot_s = excluded.slot_s, slots = e
 
 -- name: tenant
 SELECT pk, id, name, client_auth, client_base_url, client_sync_path, client_attachment_path, rate_limits,
-       large_file_config, report_strict, report_format, active, webhook_secrets, url_set_by_tenant, suppress_bounces,
+       large_file_config, report_strict, report_format, active, webhook_secrets, url_set_by_tenant, suppress_bounces, large_file_secrets,
        extract(epoch FROM created_at)::float8, extract(epoch FROM updated_at)::float8,
        s.switched_off, extract(epoch FROM s.switched_off_at)::float8
 FROM tenant LEFT JOIN tenant_sync s ON s.tenant_pk = pk WHERE id = %(id)s;
 
 -- name: tenants
 SELECT pk, id, name, client_auth, client_base_url, client_sync_path, client_attachment_path, rate_limits,
-       large_file_config, report_strict, report_format, active, webhook_secrets, url_set_by_tenant, suppress_bounces,
+       large_file_config, report_strict, report_format, active, webhook_secrets, url_set_by_tenant, suppress_bounces, large_file_secrets,
        extract(epoch FROM created_at)::float8, extract(epoch FROM updated_at)::float8,
        s.switched_off, extract(epoch FROM s.switched_off_at)::float8
 FROM tenant LEFT JOIN tenant_sync s ON s.tenant_pk = pk WHERE id > coalesce(%(after)s::text, '') AND (active OR NOT %(active_only)s) ORDER BY id LIMIT %(limit)s;
@@ -65,6 +67,7 @@ o AS (DELETE FROM outbox WHERE tenant_pk IN (SELECT pk FROM t)),
 v AS (DELETE FROM undelivered WHERE message_id IN (SELECT id FROM m)),
 s AS (DELETE FROM suspension WHERE tenant_pk IN (SELECT pk FROM t)),
 y AS (DELETE FROM kept_answer WHERE scope IN (SELECT pk FROM t)),
+x AS (UPDATE large_file SET expires_at = least(expires_at, now()) WHERE tenant_pk IN (SELECT pk FROM t)),
 l AS (DELETE FROM account_lease WHERE account_pk IN (SELECT pk FROM account WHERE tenant_pk IN (SELECT pk FROM t))),
 w AS (DELETE FROM rate_limit WHERE (kind = 0 AND scope IN (SELECT pk FROM t))
       OR (kind = 1 AND scope IN (SELECT pk FROM account WHERE tenant_pk IN (SELECT pk FROM t)))),

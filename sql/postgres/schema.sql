@@ -14,6 +14,7 @@ CREATE TABLE instance (
     bounce_secret bytea,
     updated_at timestamp with time zone,
     proof_secret bytea,
+    link_key bytea,
     CONSTRAINT instance_pkey PRIMARY KEY (one),
     CONSTRAINT instance_one_check CHECK (one)
 );
@@ -36,6 +37,7 @@ CREATE TABLE tenant (
     webhook_secrets bytea,
     url_set_by_tenant boolean NOT NULL DEFAULT false,
     suppress_bounces boolean NOT NULL DEFAULT false,
+    large_file_secrets bytea,
     CONSTRAINT tenant_pkey PRIMARY KEY (pk),
     CONSTRAINT tenant_id_key UNIQUE (id)
 );
@@ -378,3 +380,30 @@ CREATE TABLE parked (
     CONSTRAINT parked_mailbox_pk_fkey FOREIGN KEY (mailbox_pk) REFERENCES mailbox(pk) ON DELETE CASCADE
 );
 CREATE INDEX parked_due ON public.parked USING btree (mailbox_pk, next_try_at);
+
+CREATE TABLE large_file (
+    object text NOT NULL,
+    tenant_pk bigint NOT NULL,
+    tenant_id text NOT NULL,
+    message_id bigint NOT NULL,
+    revision integer NOT NULL,
+    part integer NOT NULL,
+    filename text NOT NULL,
+    media_type text NOT NULL,
+    size bigint NOT NULL,
+    sha256 bytea NOT NULL,
+    place text NOT NULL,
+    url text,
+    lifespan double precision,
+    created_at timestamp with time zone NOT NULL DEFAULT now(),
+    uploaded_at timestamp with time zone,
+    downloaded_at timestamp with time zone,
+    expires_at timestamp with time zone NOT NULL,
+    next_try_at timestamp with time zone,
+    tries integer NOT NULL DEFAULT 0,
+    CONSTRAINT large_file_pkey PRIMARY KEY (object),
+    CONSTRAINT large_file_check CHECK (((url IS NULL) = (uploaded_at IS NULL)))
+);
+CREATE INDEX large_file_message ON public.large_file USING btree (message_id, revision, part);
+CREATE INDEX large_file_expiry ON public.large_file USING btree (expires_at);
+CREATE INDEX large_file_tenant ON public.large_file USING btree (tenant_pk);

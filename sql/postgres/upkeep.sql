@@ -41,6 +41,9 @@ UNION ALL SELECT 'bounce_secret', 1, 'instance|bounce|password', bounce_secret F
 UNION ALL SELECT 'proof_secret', 1, 'instance|proof|key', proof_secret FROM instance WHERE proof_secret IS NOT NULL
 UNION ALL SELECT 'webhook_secrets', pk, 'tenant|' || id || '|webhook_secrets', webhook_secrets FROM tenant
     WHERE webhook_secrets IS NOT NULL
+UNION ALL SELECT 'large_file_secrets', pk, 'tenant|' || id || '|large_file_secrets', large_file_secrets FROM tenant
+    WHERE large_file_secrets IS NOT NULL
+UNION ALL SELECT 'link_key', 1, 'instance|link_key', link_key FROM instance WHERE link_key IS NOT NULL
 UNION ALL SELECT 'client_auth', pk, 'tenant|' || id || '|client_auth', client_auth FROM tenant WHERE client_auth IS NOT NULL
 UNION ALL SELECT 'password', pk, 'account|' || tenant_pk || '/' || id || '|password', secret FROM account WHERE secret IS NOT NULL
 UNION ALL SELECT 'imap_password', pk, 'account|' || tenant_pk || '/' || id || '|imap_password', imap_secret FROM account WHERE imap_secret IS NOT NULL
@@ -66,6 +69,12 @@ UPDATE instance SET proof_secret = %(fresh)s WHERE one = (%(pk)s = 1) AND proof_
 
 -- name: reseal_webhook_secrets
 UPDATE tenant SET webhook_secrets = %(fresh)s WHERE pk = %(pk)s AND webhook_secrets = %(sealed)s RETURNING 1;
+
+-- name: reseal_large_file_secrets
+UPDATE tenant SET large_file_secrets = %(fresh)s WHERE pk = %(pk)s AND large_file_secrets = %(sealed)s RETURNING 1;
+
+-- name: reseal_link_key
+UPDATE instance SET link_key = %(fresh)s WHERE one = (%(pk)s = 1) AND link_key = %(sealed)s RETURNING 1;
 
 -- name: known_messages
 SELECT client_id FROM message WHERE tenant_pk = %(tenant)s AND client_id = ANY(%(client_ids)s);

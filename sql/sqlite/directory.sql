@@ -7,16 +7,17 @@ WHERE k.hash = :hash AND t.active AND (k.expires_at IS NULL OR k.expires_at > :n
 -- name: put_tenant
 INSERT INTO tenant (id, name, client_auth, client_base_url, client_sync_path, client_attachment_path, rate_limits,
     large_file_config, report_strict, report_format, active, webhook_secrets, url_set_by_tenant, suppress_bounces,
-    created_at, updated_at)
+    large_file_secrets, created_at, updated_at)
 VALUES (:id, :name, :client_auth, :client_base_url, :client_sync_path, :client_attachment_path,
     :rate_limits, :large_file_config, :report_strict, :report_format, :active, :webhook_secrets,
-    :url_set_by_tenant, :suppress_bounces, :now, :now)
+    :url_set_by_tenant, :suppress_bounces, :large_file_secrets, :now, :now)
 ON CONFLICT (id) DO UPDATE SET name = excluded.name, client_auth = coalesce(excluded.client_auth, tenant.client_auth),
     client_base_url = excluded.client_base_url, client_sync_path = excluded.client_sync_path,
     client_attachment_path = excluded.client_attachment_path, rate_limits = excluded.rate_limits,
     large_file_config = excluded.large_file_config, report_strict = excluded.report_strict,
     report_format = excluded.report_format, active = excluded.active,
     webhook_secrets = coalesce(excluded.webhook_secrets, tenant.webhook_secrets),
+    large_file_secrets = coalesce(excluded.large_file_secrets, tenant.large_file_secrets),
     url_set_by_tenant = excluded.url_set_by_tenant, suppress_bounces = excluded.suppress_bounces, updated_at = :now
 RETURNING pk;
 
@@ -38,13 +39,13 @@ ON CONFLICT (kind, scope, win) DO UPDATE SET slot_s = excluded.slot_s, slots = e
 
 -- name: tenant
 SELECT pk, id, name, client_auth, client_base_url, client_sync_path, client_attachment_path, rate_limits,
-       large_file_config, report_strict, report_format, active, webhook_secrets, url_set_by_tenant, suppress_bounces,
+       large_file_config, report_strict, report_format, active, webhook_secrets, url_set_by_tenant, suppress_bounces, large_file_secrets,
        created_at, updated_at, s.switched_off, s.switched_off_at
 FROM tenant LEFT JOIN tenant_sync s ON s.tenant_pk = pk WHERE id = :id;
 
 -- name: tenants
 SELECT pk, id, name, client_auth, client_base_url, client_sync_path, client_attachment_path, rate_limits,
-       large_file_config, report_strict, report_format, active, webhook_secrets, url_set_by_tenant, suppress_bounces,
+       large_file_config, report_strict, report_format, active, webhook_secrets, url_set_by_tenant, suppress_bounces, large_file_secrets,
        created_at, updated_at, s.switched_off, s.switched_off_at
 FROM tenant LEFT JOIN tenant_sync s ON s.tenant_pk = pk WHERE id > coalesce(:after, '') AND (active OR NOT :active_only) ORDER BY id LIMIT :limit;
 
@@ -58,6 +59,7 @@ DELETE FROM undelivered WHERE tenant_pk = (SELECT pk FROM tenant WHERE id = :id)
 DELETE FROM message WHERE tenant_pk = (SELECT pk FROM tenant WHERE id = :id);
 DELETE FROM suspension WHERE tenant_pk = (SELECT pk FROM tenant WHERE id = :id);
 DELETE FROM kept_answer WHERE scope = (SELECT pk FROM tenant WHERE id = :id);
+UPDATE large_file SET expires_at = min(expires_at, :now) WHERE tenant_pk = (SELECT pk FROM tenant WHERE id = :id);
 DELETE FROM account_lease WHERE account_pk IN (SELECT pk FROM account WHERE tenant_pk = (SELECT pk FROM tenant WHERE id = :id));
 DELETE FROM rate_limit WHERE (kind = 0 AND scope = (SELECT pk FROM tenant WHERE id = :id)) OR (kind = 1 AND scope IN (SELECT pk FROM account WHERE tenant_pk = (SELECT pk FROM tenant WHERE id = :id)));
 DELETE FROM rate_slot WHERE (kind = 0 AND scope = (SELECT pk FROM tenant WHERE id = :id)) OR (kind = 1 AND scope IN (SELECT pk FROM account WHERE tenant_pk = (SELECT pk FROM tenant WHERE id = :id)));

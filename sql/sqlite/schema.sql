@@ -7,7 +7,7 @@ CREATE TABLE instance (
     canary     BLOB,                                 -- sealed with the active key: a wrong key is found at start
     settings   TEXT NOT NULL DEFAULT '{}',
     created_at REAL NOT NULL DEFAULT ((julianday('now') - 2440587.5) * 86400.0)
-, bounce_secret BLOB, updated_at REAL, proof_secret BLOB) STRICT;
+, bounce_secret BLOB, updated_at REAL, proof_secret BLOB, link_key BLOB) STRICT;
 
 CREATE TABLE tenant (
     pk                     INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -24,7 +24,7 @@ CREATE TABLE tenant (
     active                 INTEGER NOT NULL DEFAULT 1,
     created_at             REAL NOT NULL DEFAULT ((julianday('now') - 2440587.5) * 86400.0),
     updated_at             REAL NOT NULL DEFAULT ((julianday('now') - 2440587.5) * 86400.0)
-, webhook_secrets BLOB, url_set_by_tenant INTEGER NOT NULL DEFAULT 0, suppress_bounces INTEGER NOT NULL DEFAULT 0) STRICT;
+, webhook_secrets BLOB, url_set_by_tenant INTEGER NOT NULL DEFAULT 0, suppress_bounces INTEGER NOT NULL DEFAULT 0, large_file_secrets BLOB) STRICT;
 
 CREATE TABLE tenant_key (
     hash       BLOB PRIMARY KEY,                     -- SHA-256 of the token
@@ -324,3 +324,32 @@ CREATE TABLE parked (
 CREATE INDEX parked_due ON parked (mailbox_pk, next_try_at);
 
 CREATE INDEX message_header_id ON message (header_id) WHERE header_id IS NOT NULL;
+
+CREATE TABLE large_file (
+    object        TEXT PRIMARY KEY,                     -- its random name in the storage
+    tenant_pk     INTEGER NOT NULL,
+    tenant_id     TEXT NOT NULL,
+    message_id    INTEGER NOT NULL,
+    revision      INTEGER NOT NULL,
+    part          INTEGER NOT NULL,                     -- which attachment of the message, from 0
+    filename      TEXT NOT NULL,
+    media_type    TEXT NOT NULL,
+    size          INTEGER NOT NULL,
+    sha256        BLOB NOT NULL,
+    place         TEXT NOT NULL,                        -- JSON: where it lies, without secrets
+    url           TEXT,                                 -- what the mail says; null until it is stored whole
+    lifespan      REAL,                                 -- seconds it stays once it was downloaded
+    created_at    REAL NOT NULL,
+    uploaded_at   REAL,
+    downloaded_at REAL,
+    expires_at    REAL NOT NULL,
+    next_try_at   REAL,                                 -- when its removal, which failed, is tried again
+    tries         INTEGER NOT NULL DEFAULT 0,
+    CHECK ((url IS NULL) = (uploaded_at IS NULL))
+) STRICT;
+
+CREATE INDEX large_file_message ON large_file (message_id, revision, part);
+
+CREATE INDEX large_file_expiry ON large_file (expires_at);
+
+CREATE INDEX large_file_tenant ON large_file (tenant_pk);

@@ -21,8 +21,10 @@ SEALED = {
     ("instance", "canary"),
     ("instance", "bounce_secret"),
     ("instance", "proof_secret"),
+    ("instance", "link_key"),
     ("tenant", "client_auth"),
     ("tenant", "webhook_secrets"),
+    ("tenant", "large_file_secrets"),
     ("account", "secret"),
     ("account", "imap_secret"),
 }
@@ -33,6 +35,7 @@ NOT_SEALED = {
     ("quarantine", "octets"),
     ("parked", "fingerprint"),
     ("parked", "octets"),
+    ("large_file", "sha256"),
 }
 
 
