@@ -221,6 +221,8 @@ class Settings(BaseModel):
     attachment_timeout: Duration = 30.0
     max_attachment_mb: Count = 100
     attachment_budget_mb: Count = 128
+    large_file_base_dir: Annotated[tuple[Path, ...], BeforeValidator(_listed)] = ()
+    public_base_url: WebAddress | None = None
     fetch_allow: AllowList = ()
     egress_allow: AllowList = ()
 

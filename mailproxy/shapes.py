@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
+from mailproxy.attachments.large import SET_BY_TENANT
 from mailproxy.audit import Entry
 from mailproxy.figures import Overview, SyncStanding, Totals
 from mailproxy.instance import BounceSettings, Stored, name
@@ -63,7 +64,7 @@ def tenant(stored: Tenant) -> dict[str, Any]:
             **{name: getattr(stored, name) for name in _TENANT},
             "client_auth": present(login),
             "rate_limits": json.loads(stored.rate_limits) if stored.rate_limits else None,
-            "large_file_config": json.loads(stored.large_file_config) if stored.large_file_config else None,
+            "large_file_config": _large_files(stored),
             "webhook_secret_set": bool(stored.webhook_secrets),
             "webhook_secret_previous_until": next(
                 (seconds(one.until) for one in stored.webhook_secrets if one.until), None
@@ -78,6 +79,14 @@ def tenant(stored: Tenant) -> dict[str, Any]:
             "updated_at": seconds(stored.updated_at),
         }
     )
+
+
+def _large_files(stored: Tenant) -> dict[str, Any] | None:
+    if not stored.large_file_config:
+        return None
+    fields: dict[str, Any] = json.loads(stored.large_file_config)
+    fields.pop(SET_BY_TENANT, None)
+    return fields | ({"storage_secrets_set": True} if stored.large_file_secrets else {})
 
 
 def account(view: AccountView) -> dict[str, Any]:

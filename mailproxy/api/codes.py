@@ -116,6 +116,14 @@ ERRORS: Mapping[str, Word] = {
         "The tenant has too many messages waiting; come back after `Retry-After`.",
         "The tenant has 1000000 messages waiting, at most 1000000 may",
     ),
+    "storage_not_allowed": Word(
+        "A tenant may set a storage of its own, with its own credentials, and no directory of the server.",
+        "file:// is this server's disk: only the admin may set it",
+    ),
+    "storage_not_usable": Word(
+        "Large files cannot be stored where the configuration says; the text says what to install or to set.",
+        "Large files cannot be stored: file:// is switched off: name directories in GMP_LARGE_FILE_BASE_DIR",
+    ),
     "storage_full": Word("The database's disk is full.", "The database's disk is full"),
     "storage_locked": Word(
         "Another program holds the database; come back after `Retry-After`.",

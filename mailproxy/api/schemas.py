@@ -155,6 +155,31 @@ class RateLimitsInfo(TypedDict):
     daily: NotRequired[Count]
 
 
+class StoragePlace(TypedDict):
+    """The options of a storage without its secrets."""
+
+    endpoint_url: NotRequired[str]
+    region: NotRequired[str]
+    addressing_style: NotRequired[Literal["auto", "path", "virtual"]]
+    project: NotRequired[str]
+    account_name: NotRequired[str]
+
+
+class LargeFilesInfo(TypedDict):
+    """What is done with large attachments; what was not given has its default."""
+
+    enabled: NotRequired[bool]
+    max_size_mb: NotRequired[float]
+    action: NotRequired[Literal["warn", "reject", "rewrite"]]
+    storage_url: NotRequired[str]
+    storage_options: NotRequired[StoragePlace]
+    storage_secrets_set: NotRequired[Literal[True]]
+    links: NotRequired[Literal["storage", "own"]]
+    public_base_url: NotRequired[str]
+    file_ttl_days: NotRequired[float]
+    lifespan_after_download_days: NotRequired[float]
+
+
 class TenantInfo(TypedDict):
     """A tenant without its secrets."""
 
@@ -165,7 +190,7 @@ class TenantInfo(TypedDict):
     client_attachment_path: NotRequired[str]
     client_auth: ClientAuthInfo
     rate_limits: NotRequired[RateLimitsInfo]
-    large_file_config: NotRequired[dict[str, Any]]
+    large_file_config: NotRequired[LargeFilesInfo]
     webhook_secret_set: bool
     webhook_secret_previous_until: NotRequired[Moment]
     report_strict: bool

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from mailproxy import shapes, tokens, written
-from mailproxy.api import paging, refusals, targets
+from mailproxy.api import large_files, paging, refusals, targets
 from mailproxy.api.answers import Answer
 from mailproxy.api.refusals import Refusal
 from mailproxy.api.routing import Call
@@ -30,7 +30,8 @@ _OPERATORS = ("rate_limits", "active")
 async def put(call: Call, body: TenantForm) -> Answer:
     """Create or replace; what is not given becomes empty, as in the reference."""
     stored = await call.store.directory.tenant(body.id)
-    write = _changed(TenantWrite(id=body.id, client_auth=ClientAuth(), switch_on=False), body, stored)
+    blank = TenantWrite(id=body.id, client_auth=ClientAuth(), switch_on=False, large_file_secrets={})
+    write = large_files.changed(call, _changed(blank, body, stored), body.large_file_config, stored)
     key = tokens.new_key()
     is_new = await call.store.directory.put_tenant(write, key.hash, key.key_id)
     return present({"ok": True, "api_key": key.token if is_new else None})
@@ -40,7 +41,9 @@ async def change(call: Call, body: TenantChange) -> Answer:
     stored = await stored_tenant(call)
     if not call.caller.is_admin and (given := sorted(body.model_fields_set.intersection(_OPERATORS))):
         raise Refusal(403, f"Only the admin may change {' and '.join(given)}", "admin_required")
-    write = _changed(written.tenant(stored), body, stored)
+    write = large_files.changed(
+        call, _changed(written.tenant(stored), body, stored), body.large_file_config, stored
+    )
     by_tenant = targets.url_set_by_tenant(
         call,
         write.client_base_url,
@@ -116,7 +119,7 @@ async def stored_tenant(call: Call) -> Tenant:
 
 def _changed(write: TenantWrite, form: TenantChange, stored: Tenant | None) -> TenantWrite:
     """`write` with what the form gives; a secret that is not given stays while the method does."""
-    own = {"id", "webhook_secret"}
+    own = {"id", "webhook_secret", "large_file_config"}
     given: dict[str, Any] = {name: getattr(form, name) for name in form.model_fields_set - own}
     if form.client_auth is not None:
         given["client_auth"] = _auth(form.client_auth, stored.client_auth if stored else ClientAuth())
@@ -124,8 +127,6 @@ def _changed(write: TenantWrite, form: TenantChange, stored: Tenant | None) -> T
         given.update(_limits(form.rate_limits))
     if form.webhook_secret is not None:
         given["webhook_secrets"] = (SigningSecret(form.webhook_secret.get_secret_value()),)
-    if form.large_file_config is not None:
-        given["large_file_config"] = json.dumps(form.large_file_config)
     changed = replace(write, **given)
     return replace(changed, switch_on=form.switch_on or _points_elsewhere(changed, stored))
 

@@ -9,13 +9,24 @@ from datetime import datetime
 from typing import Annotated, Any, ClassVar, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    WithJsonSchema,
+    model_validator,
+)
 
 from mailproxy import address, webhooks
+from mailproxy.attachments import places
 from mailproxy.errors import InvalidInput
 from mailproxy.model import IMAPS_PORT, OnUnknownOutcome, Priority, Resolution, State
 
 LATEST = 253402300799.0
+_GOOGLE_TOKENS = "https://oauth2.googleapis.com/token"
 _HOST_LABELS = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)(\.(?!-)[A-Za-z0-9_-]{1,63}(?<!-))*\.?")
 _MAX_WARNINGS = 20
 
@@ -110,6 +121,15 @@ def _webhook_secret(value: SecretStr) -> SecretStr:
     return value
 
 
+def _service_account(value: dict[str, str]) -> dict[str, str]:
+    """Google's key file. What it names to get tokens from is called, so it has to be Google's."""
+    if value.get("type") != "service_account" or not value.get("private_key"):
+        raise ValueError("must be the JSON object of a service account's key")
+    if value.get("token_uri", _GOOGLE_TOKENS) != _GOOGLE_TOKENS:
+        raise ValueError(f"must have {_GOOGLE_TOKENS} as token_uri")
+    return value
+
+
 def certificates(value: str) -> str | None:
     """Certificates in PEM, None for an empty text; ValueError for anything else, a private key among it too."""
     if not value.strip():
@@ -179,6 +199,49 @@ class ClientAuthForm(Form):
     password: Secret | None = None
 
 
+class StorageOptions(Form):
+    """Where and with what a storage is reached; what is not given, the service's own environment tells."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    endpoint_url: WebAddress | None = None
+    region: Annotated[str, Field(pattern=r"^[a-z0-9-]{1,64}$")] | None = None
+    addressing_style: Literal["auto", "path", "virtual"] | None = None
+    project: Annotated[str, Field(pattern=r"^[a-z0-9.:-]{1,128}$")] | None = None
+    account_name: Annotated[str, Field(pattern=r"^[a-z0-9]{3,24}$")] | None = None
+    key: Secret | None = None
+    secret: Secret | None = None
+    token: Secret | None = None
+    account_key: Secret | None = None
+    sas_token: Secret | None = None
+    service_account: Annotated[dict[str, str], AfterValidator(_service_account)] | None = None
+
+
+class LargeFileForm(Form):
+    """What is done with large attachments. It is replaced as a whole; secrets stay while the storage does."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    enabled: bool = False
+    max_size_mb: Annotated[float, Field(gt=0, le=1_000_000)] = 10.0
+    action: Literal["warn", "reject", "rewrite"] = "warn"
+    storage_url: Annotated[str, AfterValidator(places.storage_url)] | None = None
+    storage_options: StorageOptions | None = None
+    links: Literal["storage", "own"] | None = None
+    public_base_url: WebAddress | None = None
+    file_ttl_days: Annotated[float, Field(gt=0, le=3650)] = 30.0
+    lifespan_after_download_days: Annotated[float, Field(gt=0, le=3650)] | None = None
+
+    @model_validator(mode="after")
+    def _options_of_the_storage(self) -> Self:
+        given = self.storage_options.model_fields_set if self.storage_options else set()
+        protocol = places.protocol_of(self.storage_url) if self.storage_url else None
+        known = places.OPTIONS[protocol] | places.SECRETS[protocol] if protocol else frozenset()
+        if others := sorted(given - known):
+            raise ValueError(f"storage_options: {', '.join(others)}: no option of {protocol or 'no storage'}")
+        return self
+
+
 class RateLimits(Form):
     hourly: Limit | None = None
     daily: Limit | None = None
@@ -193,7 +256,7 @@ class TenantChange(Form):
     client_sync_path: WebPath | None = None
     client_attachment_path: WebPath | None = None
     rate_limits: RateLimits | None = None
-    large_file_config: dict[str, Any] | None = None
+    large_file_config: LargeFileForm | None = None
     webhook_secret: WebhookSecret | None = None
     report_strict: bool = False
     report_format: Literal["item", "event"] = "item"

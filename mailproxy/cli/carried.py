@@ -13,9 +13,9 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from mailproxy import vault
-from mailproxy.api import wire_messages
+from mailproxy.api import large_file_fields, wire_messages
 from mailproxy.api.refusals import Refusal
-from mailproxy.api.wire import AccountForm, Form, TenantForm
+from mailproxy.api.wire import AccountForm, Form, LargeFileForm, TenantForm
 from mailproxy.authorization import ClientAuth
 from mailproxy.model import Instant, Priority
 from mailproxy.records import AccountWrite, TenantWrite
@@ -59,7 +59,8 @@ class OldAccount:
 
 def tenant(row: Row, now: Instant) -> OldTenant:
     """Raises NotCarried."""
-    objects = {name: _object(row, name) for name in ("client_auth", "rate_limits", "large_file_config")}
+    objects = {name: _object(row, name) for name in ("client_auth", "rate_limits")}
+    files, file_notes = _large_files(row)
     plain = {name: row.get(name) or None for name in _TENANT}
     form = _checked(TenantForm, {"id": row.get("id"), **plain, **objects})
     auth, limits = form.client_auth, form.rate_limits
@@ -75,7 +76,7 @@ def tenant(row: Row, now: Instant) -> OldTenant:
         rate_limits=json.dumps(limits.model_dump(exclude_none=True)) if limits else None,
         hourly_limit=limits.hourly if limits else None,
         daily_limit=limits.daily if limits else None,
-        large_file_config=json.dumps(form.large_file_config) if form.large_file_config else None,
+        large_file_config=files,
         active=row.get("active") not in (0, False),
     )
     expires_at = _moment(row.get("api_key_expires_at"))
@@ -85,8 +86,24 @@ def tenant(row: Row, now: Instant) -> OldTenant:
         bytes.fromhex(row["api_key_hash"]) if is_valid else None,
         expires_at,
         tuple(code for code in str(row.get("suspended_batches") or "").split(",") if code),
-        () if is_valid else ("has no API key that is valid: make one with tenants api-key",),
+        (
+            *(() if is_valid else ("has no API key that is valid: make one with tenants api-key",)),
+            *file_notes,
+        ),
     )
+
+
+def _large_files(row: Row) -> tuple[str | None, tuple[str, ...]]:
+    """The configuration as it is stored here, and what is to be said about it."""
+    given = _object(row, "large_file_config")
+    if not given:
+        return None, ()
+    try:
+        form = _checked(LargeFileForm, given)
+    except NotCarried as reason:
+        return None, (f"large_file_config is not taken over: {reason}",)
+    note = "large_file_config: see that its storage and links work here (docs/large-files.md)"
+    return json.dumps(large_file_fields.plain(form)), (note,) if form.enabled else ()
 
 
 def account(row: Row, key: bytes | None) -> OldAccount:

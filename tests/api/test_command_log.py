@@ -62,7 +62,7 @@ async def test_every_route_that_changes_something_enters_a_command(api: Api) -> 
 
 async def test_no_secret_and_no_content_gets_into_the_log(api: Api, settings: Settings) -> None:
     secret = {"method": "basic", "user": "u", "password": CANARY, "token": CANARY}
-    storage = {"enabled": True, "max_size_mb": 2, "storage_url": f"s3://{CANARY}@bucket"}
+    storage = {"storage_url": "s3://bucket", "storage_options": {"key": CANARY, "secret": CANARY}}
     key = (
         await api.admin.post(
             "/tenant", json={"id": "acme", "client_auth": secret, "large_file_config": storage}
@@ -90,7 +90,10 @@ async def test_no_secret_and_no_content_gets_into_the_log(api: Api, settings: Se
     assert told["POST /tenant"] == {
         "id": "acme",
         "client_auth": {"method": "basic", "user": "u", "password": "***", "token": "***"},
-        "large_file_config": {"enabled": True, "max_size_mb": 2, "storage_url": "***"},
+        "large_file_config": {
+            "storage_url": "s3://bucket",
+            "storage_options": {"key": "***", "secret": "***"},
+        },
     }
     assert told["PATCH /account/{id}"] == {"password": "***", "port": 26}
     assert told["PUT /instance"] == {"api_token": "***", "bounce_imap_password": "***"}

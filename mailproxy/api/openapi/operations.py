@@ -141,6 +141,7 @@ _TENANTS = {
         schemas.TenantStored,
         {"ok": True, "api_key": examples.KEY},
         sent=examples.TENANT_FORM,
+        errors=((400, "storage_not_usable"),),
     ),
     "GET /tenants": Operation(
         "listTenants",
@@ -186,7 +187,13 @@ _TENANTS = {
         examples.DONE,
         given=_OF_TENANT,
         sent={"name": "Acme Limited", "report_strict": True},
-        errors=((400, "url_not_allowed"), (403, "admin_required"), _TENANT_GONE),
+        errors=(
+            (400, "url_not_allowed"),
+            (400, "storage_not_allowed"),
+            (400, "storage_not_usable"),
+            (403, "admin_required"),
+            _TENANT_GONE,
+        ),
     ),
     "DELETE /tenant/{id}": Operation(
         "deleteTenant",
