@@ -29,6 +29,7 @@ from mailproxy.client.answers import (
     Tenant,
     WebhookSecret,
 )
+from mailproxy.client.answers_instance import Bounce, Command, Instance
 from mailproxy.client.callbacks import Report, read_reports, reports_in
 from mailproxy.client.connections import UnknownConnection, connect, register_connection
 from mailproxy.client.errors import (
@@ -65,7 +66,9 @@ __all__ = [
     "AsyncMailProxyClient",
     "Attachment",
     "BadRequest",
+    "Bounce",
     "ClientError",
+    "Command",
     "Conflict",
     "DeadLetter",
     "Discarded",
@@ -75,6 +78,7 @@ __all__ = [
     "Finding",
     "Forbidden",
     "Health",
+    "Instance",
     "Invalid",
     "MailProxyClient",
     "Message",

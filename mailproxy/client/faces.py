@@ -2,7 +2,7 @@
 
 from typing import Generic, Self, TypeVar
 
-from mailproxy.client import accounts, dead_letters, messages, service, suppressions, tenants
+from mailproxy.client import accounts, dead_letters, instance, messages, service, suppressions, tenants
 from mailproxy.client.drivers import AsyncConnection, BlockingConnection
 from mailproxy.client.methods import Awaited, Blocking
 
@@ -69,6 +69,16 @@ class Suppressions(Group[BlockingConnection]):
     remove = Blocking(suppressions.remove)
 
 
+class Instance(Group[BlockingConnection]):
+    get = Blocking(instance.get)
+    rename = Blocking(instance.rename)
+    bounce = Blocking(instance.bounce)
+    update_bounce = Blocking(instance.update_bounce)
+    reload_bounce = Blocking(instance.reload_bounce)
+    commands = Blocking(instance.commands)
+    commands_page = Blocking(instance.commands_page)
+
+
 class MailProxyClient(BlockingConnection):
     """The API of a server at `url`: each call returns its result, and raises ClientError.
 
@@ -108,6 +118,10 @@ class MailProxyClient(BlockingConnection):
     @property
     def suppressions(self) -> Suppressions:
         return Suppressions(self)
+
+    @property
+    def instance(self) -> Instance:
+        return Instance(self)
 
 
 class AsyncMessages(Group[AsyncConnection]):
@@ -163,6 +177,16 @@ class AsyncSuppressions(Group[AsyncConnection]):
     remove = Awaited(suppressions.remove)
 
 
+class AsyncInstance(Group[AsyncConnection]):
+    get = Awaited(instance.get)
+    rename = Awaited(instance.rename)
+    bounce = Awaited(instance.bounce)
+    update_bounce = Awaited(instance.update_bounce)
+    reload_bounce = Awaited(instance.reload_bounce)
+    commands = Awaited(instance.commands)
+    commands_page = Awaited(instance.commands_page)
+
+
 class AsyncMailProxyClient(AsyncConnection):
     """The API of a server at `url`: each call is awaited, and raises ClientError.
 
@@ -202,3 +226,7 @@ class AsyncMailProxyClient(AsyncConnection):
     @property
     def suppressions(self) -> AsyncSuppressions:
         return AsyncSuppressions(self)
+
+    @property
+    def instance(self) -> AsyncInstance:
+        return AsyncInstance(self)

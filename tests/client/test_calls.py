@@ -35,7 +35,7 @@ def methods(kind: type[object]) -> dict[str, inspect.Signature]:
 def test_both_clients_have_the_same_calls() -> None:
     blocking, awaited = MailProxyClient("http://localhost"), AsyncMailProxyClient("http://localhost")
     assert methods(MailProxyClient) == methods(AsyncMailProxyClient)
-    for group in ("messages", "accounts", "tenants", "dead_letters", "suppressions"):
+    for group in ("messages", "accounts", "tenants", "dead_letters", "suppressions", "instance"):
         ours = methods(type(getattr(blocking, group)))
         assert ours
         assert ours == methods(type(getattr(awaited, group)))
@@ -305,3 +305,37 @@ async def test_addresses_are_suppressed_and_no_longer(api: Api, connect: Connect
         await client.do(lambda c: c.suppressions.remove("b@example.org"))
     with pytest.raises(BadRequest):
         await client.do(lambda c: c.suppressions.add("none"))
+
+
+async def test_the_instances_settings_are_read_and_changed(admin: Twin) -> None:
+    await admin.do(lambda c: c.instance.rename("north"))
+    shown = await admin.do(lambda c: c.instance.get())
+    assert (shown.name, shown.raw["bounce_enabled"]) == ("north", False)
+    await admin.do(lambda c: c.instance.update_bounce(enabled=True))
+    with pytest.raises(BadRequest, match="imap_host"):
+        await admin.do(lambda c: c.instance.reload_bounce())
+    await admin.do(
+        lambda c: c.instance.update_bounce(
+            imap_host="imap.example.com", imap_password="secret", enabled=False
+        )
+    )
+    bounce = await admin.do(lambda c: c.instance.bounce())
+    assert (bounce.enabled, bounce.imap_host, bounce.imap_password_set) == (False, "imap.example.com", True)
+    assert "secret" not in repr(bounce.raw)
+    await admin.do(lambda c: c.instance.reload_bounce())
+
+
+async def test_the_command_log_is_read_in_pages_and_whole(api: Api, admin: Twin, connect: Connect) -> None:
+    key = await api.tenant("acme")
+    for number in range(3):
+        await admin.do(lambda c, name=f"n{number}": c.instance.rename(name))
+    found = await admin.do(lambda c: c.instance.commands(endpoint="PUT /instance"))
+    assert [one.payload["name"] for one in found] == ["n2", "n1", "n0"]
+    assert {(one.actor, one.response_status) for one in found} == {("admin", 200)}
+    newest = await admin.do(lambda c: c.instance.commands(limit=1, endpoint="PUT /instance"))
+    page = await admin.do(lambda c: c.instance.commands_page(limit=1, endpoint="PUT /instance"))
+    rest = await admin.do(lambda c: c.instance.commands_page(cursor=page.cursor, endpoint="PUT /instance"))
+    assert (newest, [*page.items, *rest.items]) == (found[:1], found)
+    assert await admin.do(lambda c: c.instance.commands(until=1.0)) == []
+    with pytest.raises(Forbidden):
+        await connect(api.port, key).do(lambda c: c.instance.commands())
