@@ -30,6 +30,7 @@ from mailproxy.cli import (
     serve,
     signing,
     suppressions,
+    suspension,
     tenants,
 )
 from mailproxy.cli.exits import Exit, Failure, exit_for
@@ -164,7 +165,13 @@ for _command in (
 ):
     cli.add_command(_command)
 tenants.tenants.add_command(signing.webhook_secret)
-for _command in (*about.COMMANDS, connect.connect, configuration.config, tenants.tenants):
+for _command in (
+    *about.COMMANDS,
+    *suspension.OF_INSTANCE,
+    connect.connect,
+    configuration.config,
+    tenants.tenants,
+):
     instance_group.add_command(_command)
 for _command in (
     tenants.info,
@@ -174,6 +181,7 @@ for _command in (
     suppressions.suppressions,
     send.send,
     about.run_now_for_tenant,
+    *suspension.OF_TENANT,
 ):
     tenant_group.add_command(_command)
 

@@ -23,7 +23,19 @@ GLOBAL_WORDS = frozenset(
     ]
 ).union(["doctor", "db", "keys", "import", "bounces", "help"])
 INSTANCE_WORDS = frozenset(
-    ["info", "stats", "token", "connect", "config", "tenants", "run-now", "explain", "help"]
+    [
+        "info",
+        "stats",
+        "token",
+        "connect",
+        "config",
+        "tenants",
+        "run-now",
+        "suspend",
+        "activate",
+        "explain",
+        "help",
+    ]
 )
 TENANT_WORDS = frozenset(["accounts", "messages", "dead-letters", "send"])
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")

@@ -14,8 +14,11 @@ _OF_TENANT = {
     Action.RAISE_ACCOUNT_LIMIT: "accounts update {} --limit-…",
     Action.REPLAY: "dead-letters replay {}",
     Action.RUN_NOW: "run-now",
+    Action.ACTIVATE_TENANT: "activate",
+    Action.ACTIVATE_BATCH: "activate --batch {}",
 }
 _OF_SERVER = {
+    Action.ACTIVATE_ALL: "activate",
     Action.RAISE_TENANT_LIMIT: "tenants update {} --rate-limit-…",
     Action.SET_URL: "tenants update {} --base-url URL",
     Action.SWITCH_ON: "tenants update {} --switch-on",
