@@ -116,7 +116,7 @@ def test_the_calls_of_getting_started_do_what_they_say(
     assert "first-4712 is sent" in said
 
 
-@pytest.mark.parametrize("page", [GETTING_STARTED], ids=lambda page: page.name)
+@pytest.mark.parametrize("page", [GETTING_STARTED, ROOT / "README.md"], ids=lambda page: page.name)
 def test_the_commands_of_a_page_exist_with_their_options(page: Path) -> None:
     lines = re.findall(r"(?:^|\(|\|\s)(mail-proxy .*)", "\n".join(blocks(page, "sh")), re.MULTILINE)
     assert len(lines) >= 7
