@@ -24,10 +24,10 @@ class Callers:
     A node that refuses the connection is passed over, as any balancer does; all else that is not a 2xx is an error.
     """
 
-    def __init__(self, nodes: list[Service], tenant: str) -> None:
+    def __init__(self, ports: list[int], tenant: str) -> None:
         self.accepted: set[str] = set()
         self.errors: list[str] = []
-        self._ports = [node.port for node in nodes]
+        self._ports = ports
         self._tenant = tenant
         self._numbers = itertools.count()
         self._stop = threading.Event()
@@ -93,7 +93,7 @@ def test_nodes_are_restarted_one_by_one_and_no_client_sees_an_error(
     nodes: list[Service], smtp: SmtpServer, endpoint: TenantEndpoint
 ) -> None:
     tenant = add_tenant(nodes[0], smtp, endpoint)
-    with Callers(nodes, tenant) as callers:
+    with Callers([node.port for node in nodes], tenant) as callers:
         for node in nodes:
             more_goes_through(callers, smtp, tenant, nodes)
             assert node.stop() == 0
@@ -111,7 +111,7 @@ def test_a_node_that_is_alone_reloads_and_no_client_sees_an_error(
 ) -> None:
     node = nodes[0]
     tenant = add_tenant(node, smtp, endpoint)
-    with Callers([node], tenant) as callers:
+    with Callers([node.port], tenant) as callers:
         more_goes_through(callers, smtp, tenant, [node])
         before = {pid for role in ROLES for pid in node.pids(role)}
         node.signal(signal.SIGHUP)
