@@ -15,6 +15,7 @@ from sql.engine import Engine, Work, one
 from sql.gather import Shared
 from sql.messages import SqlMessages
 from sql.queries import Step
+from sql.suspensions import ALL
 
 
 def directory(engine: Engine, fallback: bool, vault: Vault) -> "SqlDirectory":
@@ -84,6 +85,13 @@ class SqlDirectory(SqlMessages):
         return [rows.tenant(self.vault, row) for row in found]
 
     async def delete_tenant(self, tenant_id: str) -> bool:
+        """Nothing more of it is sent from the beginning; one that was cut off half-way goes on when it is repeated."""
+        found = await self.engine.read(lambda: one("tenant", id=tenant_id))
+        if not found:
+            return False
+        tenant = TenantPk(found[0][0])
+        await self.engine.write(lambda: one("suspend", tenant=tenant, batch_code=ALL))
+        await self.empty(tenant)
         return bool(await self.engine.write(lambda: one("delete_tenant", id=tenant_id)))
 
     async def put_key(
@@ -162,6 +170,10 @@ class SqlDirectory(SqlMessages):
         return rows.account(self.vault, found[0]) if found else None
 
     async def delete_account(self, tenant: TenantPk, account_id: str) -> bool:
+        found = await self.engine.read(lambda: _idle_account(tenant, account_id))
+        if found is None:
+            return False
+        await self.empty(tenant, found)
         return await self.engine.write(lambda: _delete_account(tenant, account_id))
 
     async def reset_account(self, tenant: TenantPk, account_id: str) -> bool:
@@ -208,14 +220,28 @@ def _revoke_keys(tenant_id: str) -> Work[bool]:
     return bool(found)
 
 
+def _idle_account(tenant: TenantPk, account_id: str) -> Work[AccountPk | None]:
+    """The account, unless there is none; refused before anything of it is removed."""
+    (found, ((busy,),)) = yield (
+        Step("account_ids", {"tenant": tenant}),
+        Step("account_busy", {"tenant": tenant, "id": account_id}),
+    )
+    _require_idle(busy)
+    return next((AccountPk(pk) for id_, pk in found if id_ == account_id), None)
+
+
 def _delete_account(tenant: TenantPk, account_id: str) -> Work[bool]:
     whose = {"tenant": tenant, "id": account_id}
     (((busy,),),) = yield (Step("account_alone", whose),)
+    _require_idle(busy)
+    (gone,) = yield (Step("delete_account", whose),)
+    return bool(gone)
+
+
+def _require_idle(busy: int) -> None:
     if busy:
         detail = f"{busy} of its messages are being handed over: try again when their outcome is known"
         raise Conflict(detail, code="account_busy")
-    (gone,) = yield (Step("delete_account", whose),)
-    return bool(gone)
 
 
 def _reset_account(tenant: TenantPk, account_id: str) -> Work[bool]:

@@ -3,13 +3,14 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from mailproxy.model import EventDetail, MessageId, Resolution, Seconds, State, Status, TenantPk
+from mailproxy.model import AccountPk, EventDetail, MessageId, Resolution, Seconds, State, Status, TenantPk
 from mailproxy.records import Deleted, EventView, MessageFilter, MessageView
 from sql import rows
 from sql.engine import Work, one
 from sql.queries import Row, Step
 from sql.suspensions import SqlSuspensions
 
+CHUNK = 1000
 PAST_ALL = MessageId(1 << 62)
 WIDEST = 5000
 BY_DECISION = EventDetail(reason="resolved")
@@ -60,13 +61,30 @@ class SqlMessages(SqlSuspensions):
         return events
 
     async def delete_messages(self, tenant: TenantPk, client_ids: Sequence[str]) -> Deleted:
-        found = await self.engine.write(
-            lambda: one("delete_messages", tenant=tenant, client_ids=list(client_ids))
-        )
+        found = await self._delete(tenant, client_ids)
         return Deleted(
             removed=tuple(client_id for client_id, removed in found if removed),
             being_sent=tuple(client_id for client_id, removed in found if not removed),
         )
+
+    async def empty(self, tenant: TenantPk, account: AccountPk | None = None, *, chunk: int = CHUNK) -> None:
+        """Remove the tenant's (or only the account's) messages but those being handed over, in chunks that are each
+        committed: a million of them in one statement would take longer than a statement may."""
+        after = 0
+        while True:
+            whose = {"tenant": tenant, "after": after, "limit": chunk}
+            part = await self.engine.read(lambda whose=whose: one("messages_of", **whose))  # type: ignore[misc]
+            if named := [client_id for _, client_id, pk in part if account in (None, pk)]:
+                await self._delete(tenant, named, account)
+            if len(part) < chunk:
+                return
+            after = part[-1][0]
+
+    async def _delete(
+        self, tenant: TenantPk, client_ids: Sequence[str], account: AccountPk | None = None
+    ) -> list[Row]:
+        named = {"tenant": tenant, "account": account, "client_ids": list(client_ids)}
+        return await self.engine.write(lambda: one("delete_messages", **named))
 
     async def cancel(self, tenant: TenantPk, client_id: str) -> State | None:
         return await self.engine.write(lambda: _cancel(tenant, client_id, self.fallback))

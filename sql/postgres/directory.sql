@@ -149,6 +149,9 @@ SELECT pg_advisory_xact_lock(7236835, (pk %% 2147483647)::int) FROM account WHER
 SELECT q.id FROM q JOIN account a ON a.pk = q.account_pk WHERE a.tenant_pk = %(tenant)s AND a.id = %(id)s ORDER BY q.id FOR UPDATE OF q;
 SELECT count(*) FROM q JOIN account a ON a.pk = q.account_pk WHERE a.tenant_pk = %(tenant)s AND a.id = %(id)s AND q.phase = 2;
 
+-- name: account_busy
+SELECT count(*) FROM q JOIN account a ON a.pk = q.account_pk WHERE a.tenant_pk = %(tenant)s AND a.id = %(id)s AND q.phase = 2;
+
 -- name: delete_account
 WITH a AS (SELECT pk FROM account WHERE tenant_pk = %(tenant)s AND id = %(id)s FOR UPDATE),
 k AS (DELETE FROM q WHERE account_pk IN (SELECT pk FROM a)),
@@ -248,11 +251,14 @@ WHERE m.tenant_pk = %(tenant)s AND m.client_id = %(client_id)s;
 -- What has an intent is left alone until its outcome is known. Locked first, so that the events of a finish under
 -- way are seen and go too.
 SELECT q.id FROM message m JOIN q ON q.id = m.id
-WHERE m.tenant_pk = %(tenant)s AND m.client_id = ANY(%(client_ids)s) ORDER BY q.id FOR UPDATE OF q;
-SELECT m.id FROM message m WHERE m.tenant_pk = %(tenant)s AND m.client_id = ANY(%(client_ids)s) ORDER BY m.id FOR UPDATE;
+WHERE m.tenant_pk = %(tenant)s AND m.client_id = ANY(%(client_ids)s)
+  AND (%(account)s::bigint IS NULL OR m.account_pk = %(account)s) ORDER BY q.id FOR UPDATE OF q;
+SELECT m.id FROM message m WHERE m.tenant_pk = %(tenant)s AND m.client_id = ANY(%(client_ids)s)
+  AND (%(account)s::bigint IS NULL OR m.account_pk = %(account)s) ORDER BY m.id FOR UPDATE;
 WITH gone AS (
     SELECT m.id, m.client_id FROM message m
-    WHERE m.tenant_pk = %(tenant)s AND m.client_id = ANY(%(client_ids)s)),
+    WHERE m.tenant_pk = %(tenant)s AND m.client_id = ANY(%(client_ids)s)
+  AND (%(account)s::bigint IS NULL OR m.account_pk = %(account)s)),
 k AS (DELETE FROM q WHERE id = ANY(ARRAY(SELECT id FROM gone)) AND phase < 2 RETURNING id),
 m AS (
     DELETE FROM message WHERE id IN (SELECT id FROM gone)
@@ -263,6 +269,10 @@ e AS (DELETE FROM event WHERE message_id IN (SELECT id FROM m)),
 o AS (DELETE FROM outbox WHERE message_id IN (SELECT id FROM m)),
 v AS (DELETE FROM undelivered WHERE message_id IN (SELECT id FROM m))
 SELECT gone.client_id, m.id IS NOT NULL FROM gone LEFT JOIN m USING (id);
+
+-- name: messages_of
+-- A stretch of the tenant's messages, along the index.
+SELECT id, client_id, account_pk FROM message WHERE tenant_pk = %(tenant)s AND id > %(after)s ORDER BY id LIMIT %(limit)s;
 
 -- name: cancel
 WITH k AS (

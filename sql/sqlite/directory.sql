@@ -133,6 +133,9 @@ SELECT t.id FROM account a JOIN tenant t ON t.pk = a.tenant_pk WHERE a.id = :id 
 -- name: account_alone
 SELECT count(*) FROM q JOIN account a ON a.pk = q.account_pk WHERE a.tenant_pk = :tenant AND a.id = :id AND q.phase = 2;
 
+-- name: account_busy
+SELECT count(*) FROM q JOIN account a ON a.pk = q.account_pk WHERE a.tenant_pk = :tenant AND a.id = :id AND q.phase = 2;
+
 -- name: delete_account
 DELETE FROM q WHERE account_pk = (SELECT pk FROM account WHERE tenant_pk = :tenant AND id = :id);
 DELETE FROM body WHERE message_id IN (SELECT id FROM message WHERE tenant_pk = :tenant AND account_pk = (SELECT pk FROM account WHERE tenant_pk = :tenant AND id = :id));
@@ -227,7 +230,8 @@ WHERE m.tenant_pk = :tenant AND m.client_id = :client_id;
 CREATE TEMP TABLE IF NOT EXISTS gone (id INTEGER PRIMARY KEY, client_id TEXT, removed INTEGER);
 DELETE FROM gone;
 INSERT INTO gone SELECT m.id, m.client_id, NOT EXISTS (SELECT 1 FROM q WHERE q.id = m.id AND q.phase = 2)
-FROM message m WHERE m.tenant_pk = :tenant AND m.client_id IN (SELECT value FROM json_each(:client_ids));
+FROM message m WHERE m.tenant_pk = :tenant AND m.client_id IN (SELECT value FROM json_each(:client_ids))
+  AND (:account IS NULL OR m.account_pk = :account);
 DELETE FROM q WHERE id IN (SELECT id FROM gone WHERE removed);
 DELETE FROM body WHERE message_id IN (SELECT id FROM gone WHERE removed);
 DELETE FROM recipient_state WHERE message_id IN (SELECT id FROM gone WHERE removed);
@@ -236,6 +240,9 @@ DELETE FROM outbox WHERE message_id IN (SELECT id FROM gone WHERE removed);
 DELETE FROM undelivered WHERE message_id IN (SELECT id FROM gone WHERE removed);
 DELETE FROM message WHERE id IN (SELECT id FROM gone WHERE removed);
 SELECT client_id, removed FROM gone;
+
+-- name: messages_of
+SELECT id, client_id, account_pk FROM message WHERE tenant_pk = :tenant AND id > :after ORDER BY id LIMIT :limit;
 
 -- name: cancel
 INSERT INTO event (tenant_pk, message_id, kind, detail, at) SELECT q.tenant_pk, q.id, 'cancelled', '{}', :now FROM q WHERE q.id IN (SELECT q.id FROM q JOIN message m ON m.id = q.id WHERE m.tenant_pk = :tenant AND m.client_id = :client_id AND q.phase < 2);

@@ -11,7 +11,7 @@ from mailproxy.authorization import ClientAuth
 from mailproxy.config import Settings
 from mailproxy.errors import Conflict
 from mailproxy.model import AccountCondition, EventType
-from mailproxy.records import AccountWrite, TenantWrite
+from mailproxy.records import AccountWrite, MessageFilter, MessageView, TenantWrite
 from tests.sql.conftest import Sql, World, back, sent
 
 CANARY = "c4nary-S3cret"
@@ -236,3 +236,36 @@ async def test_the_figures_of_status_and_metrics_add_up(world: World) -> None:
     assert depths == [("acme", "main", 0, 1), ("acme", "main", 2, 1)]
     assert await world.events("a") == [EventType.SENT]
     await fleet.check()
+
+
+async def test_messages_are_removed_in_chunks_of_one_account_or_all_but_for_those_being_handed_over(
+    world: World,
+) -> None:
+    directory = world.store.directory
+    await directory.put_account(world.tenant, AccountWrite(id="other", host="127.0.0.1", port=25))
+    other = (await directory.account_ids(world.tenant))["other"]
+    sender = await world.sender()
+    await world.post("busy")
+    await sender.authorised()
+    await world.post("theirs", account_pk=other)
+    await world.post(*(f"m{n}" for n in range(5)))
+    await directory.empty(world.tenant, world.account, chunk=2)
+    assert [one.client_id for one in await all_messages(world)] == ["busy", "theirs"]
+    await directory.empty(world.tenant, chunk=2)
+    assert [one.client_id for one in await all_messages(world)] == ["busy"]
+    assert await directory.delete_tenant("acme")
+    assert await all_messages(world) == []
+
+
+async def test_a_busy_account_keeps_all_its_messages(world: World) -> None:
+    sender = await world.sender()
+    await world.post("m1")
+    await sender.authorised()
+    await world.post("m2", "m3")
+    with pytest.raises(Conflict):
+        await world.store.directory.delete_account(world.tenant, "main")
+    assert len(await all_messages(world)) == 3
+
+
+async def all_messages(world: World) -> list[MessageView]:
+    return await world.store.directory.messages(None, MessageFilter(), after=None, limit=100)
