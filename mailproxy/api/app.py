@@ -21,7 +21,7 @@ from mailproxy.api.auth import Access, Authenticator, FailedAuth
 from mailproxy.api.bounds import BodyBounds, Bounds
 from mailproxy.api.exchange import Exchange
 from mailproxy.api.refusals import Refusal
-from mailproxy.api.routing import Instance, Route, Services, starlette_routes
+from mailproxy.api.routing import Instance, Route, Services, slashes_told_apart, starlette_routes
 from mailproxy.config import Settings
 from mailproxy.intake import Intake
 from mailproxy.store import Store
@@ -109,7 +109,9 @@ def build(settings: Settings, store: Store, *, node: str = "", bounds: Bounds | 
         routes=ROUTES,
     )
     router = Router(starlette_routes(ROUTES, services), redirect_slashes=False, default=_not_found)
-    return BodyBounds(Exchange(router), bounds or Bounds(settings.max_body_mb * 1024 * 1024))
+    return BodyBounds(
+        Exchange(slashes_told_apart(router)), bounds or Bounds(settings.max_body_mb * 1024 * 1024)
+    )
 
 
 async def _not_found(scope: Scope, receive: Receive, send: Send) -> None:

@@ -1,16 +1,18 @@
 """The route table's machinery: every route says who may use it, and gets its input already decoded."""
 
 import inspect
+import re
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
+from urllib.parse import unquote
 
 from pydantic import ValidationError
 from starlette.datastructures import Headers, QueryParams
 from starlette.responses import Response
 from starlette.routing import Route as StarletteRoute
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from mailproxy import log
 from mailproxy.api import answers, refusals, strictjson
@@ -27,6 +29,9 @@ from mailproxy.model import TenantPk
 from mailproxy.store import Fleet, Store
 
 F = TypeVar("F", bound=Form)
+
+_ENCODED_SLASH = re.compile(b"%2f", re.IGNORECASE)
+_OWN_SLASH = "\ud82f"  # half a surrogate pair, which no decoded path holds
 
 logger = log.get(__name__)
 
@@ -200,6 +205,20 @@ async def _answer(route: Route, forms: Mapping[str, type[Form]], call: Call) -> 
     return Json({**answer, "warnings": call.warnings} if call.warnings else answer)
 
 
+def slashes_told_apart(app: ASGIApp) -> ASGIApp:
+    """An encoded slash in a message's path belongs to its id: `x%2Fevents` is a message, `x/events` those of x."""
+
+    async def told_apart(scope: Scope, receive: Receive, send: Send) -> None:
+        raw: bytes = scope.get("raw_path") or b""
+        if _ENCODED_SLASH.search(raw) and raw.startswith(b"/messages/"):
+            parts = _ENCODED_SLASH.split(raw)
+            path = _OWN_SLASH.join(unquote(part.decode("ascii", "replace")) for part in parts)
+            scope["path"] = path
+        await app(scope, receive, send)
+
+    return told_apart
+
+
 class _Resource:
     """All methods of one path."""
 
@@ -215,6 +234,9 @@ class _Resource:
             raise Refusal(405, "Method Not Allowed", "method_not_allowed", allowed)
         route, forms = self._routes[scope["method"]]
         scope[ROUTE] = route.template
+        scope["path"] = scope["path"].replace(_OWN_SLASH, "/")
+        named: dict[str, str] = scope["path_params"]
+        scope["path_params"] = {name: text.replace(_OWN_SLASH, "/") for name, text in named.items()}
         caller = await self._authenticate(route, scope)
         if any(map(strictjson.UNSTORABLE.search, scope["path_params"].values())):
             raise Refusal(404, "Not Found", "not_found")

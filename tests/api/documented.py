@@ -61,7 +61,8 @@ async def check(response: httpx.Response) -> None:
         return
     body = await response.aread()
     label = f"{request.method} {request.url.path} {response.status_code}: {body[:400]!r}"
-    on_path = [route for route, pattern in _PATHS if pattern.match(request.url.path)]
+    path = request.url.raw_path.decode("ascii").partition("?")[0]
+    on_path = [route for route, pattern in _PATHS if pattern.match(path)]
     route = next((one for one in on_path if one.method == request.method), None)
     if route is None:
         assert response.status_code in (404, 405, 414), label

@@ -143,6 +143,18 @@ async def test_missing_and_foreign_messages_answer_alike(api: Api) -> None:
         assert answers[0] == answers[1]
 
 
+async def test_an_encoded_slash_is_the_ids_and_no_other_is_where_it_could_be_the_paths(api: Api) -> None:
+    tenant = await api.as_tenant()
+    await add(tenant, message("x"), message("x/events"), message("x/cancel"))
+    assert (await tenant.get("/messages/x%2fevents")).json()["id"] == "x/events"
+    assert (await tenant.get("/messages/x/events")).json() == {"ok": True, "events": []}
+    assert (await tenant.get("/messages/x%2Fevents/events")).json() == {"ok": True, "events": []}
+    assert (await tenant.get("/messages/x%2Fnone/events")).status_code == 404
+    assert (await tenant.post("/messages/x%2Fcancel/cancel")).status_code == 200
+    states = {id_: (await tenant.get(f"/messages/{id_}")).json()["status"] for id_ in ("x", "x%2Fcancel")}
+    assert states == {"x": "pending", "x%2Fcancel": "cancelled"}
+
+
 async def test_ids_with_slashes_can_be_looked_up(api: Api) -> None:
     tenant = await api.as_tenant()
     await add(tenant, message("order/1 é?"))

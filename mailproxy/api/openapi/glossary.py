@@ -34,7 +34,7 @@ TAGS: Mapping[str, str] = {
 IDS: Mapping[str, str] = {
     "tenants": "The tenant's id.",
     "accounts": "The account's id.",
-    "messages": "The message's id, the client's own; a slash in it may be sent as it is.",
+    "messages": "The message's id, the client's own, percent-encoded: a bare slash may be taken for the path's.",
 }
 
 WORDS: Mapping[str, str] = {
