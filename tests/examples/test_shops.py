@@ -48,7 +48,7 @@ class Shop:
         return str(self.client.get(f"/orders/{number}").json()["state"])
 
     def until(self, number: str, state: str) -> None:
-        until(lambda: self.state(number) == state, so=lambda: self.state(number), every=0.05)
+        until(lambda: self.state(number) == state, 60.0, so=lambda: self.state(number), every=0.05)
 
 
 @pytest.fixture(params=COMMANDS)

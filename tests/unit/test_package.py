@@ -1,6 +1,7 @@
 """What is shipped, and the house rules a machine can hold."""
 
 import ast
+import re
 import subprocess
 import sys
 import zipfile
@@ -11,6 +12,8 @@ import pytest
 from docs.generate import PAGES
 
 ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+WRITTEN = [*DOCS.glob("*.md"), *DOCS.glob("it/*.md")]
 PACKAGES = ("mailproxy", "workers", "supervisor", "sql")
 MODULES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
 
@@ -64,5 +67,25 @@ def test_a_server_on_sqlite_reads_nothing_of_postgresql() -> None:
 
 @pytest.mark.parametrize("name", PAGES)
 def test_a_page_that_is_written_from_the_code_is_up_to_date(name: str) -> None:
-    committed = (ROOT / "docs" / name).read_text()
+    committed = (DOCS / name).read_text()
     assert PAGES[name]() == committed, "run `python -m docs.generate`"
+
+
+def test_every_page_is_in_the_table_of_contents() -> None:
+    named = re.findall(r"^([\w./-]+)\*?$", (DOCS / "index.md").read_text(), re.MULTILINE)
+    pages = {path.relative_to(DOCS).with_suffix("").as_posix() for path in WRITTEN}
+    missing = [page for page in sorted(pages) if page != "index" and not page.startswith(tuple(named))]
+    assert missing == [], "name them in docs/index.md"
+
+
+def test_links_between_pages_lead_somewhere() -> None:
+    pages = [*WRITTEN, *ROOT.glob("*.md"), ROOT / "deploy" / "README.md"]
+    broken = [
+        f"{page.relative_to(ROOT)}: {link}"
+        for page in pages
+        for link in re.findall(
+            r"\]\(([^)#\s]+)(?:#[^)]*)?\)", re.sub(r"```.*?```", "", page.read_text(), flags=re.S)
+        )
+        if "://" not in link and not (page.parent / link).exists()
+    ]
+    assert broken == []
