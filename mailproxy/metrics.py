@@ -36,6 +36,7 @@ __all__ = [
     "Snapshot",
     "account",
     "attachment_bytes",
+    "cache",
     "callback",
     "clear",
     "exposition",
@@ -95,6 +96,12 @@ class _Declared:
         )
         self.attachment_bytes = Counter(
             "gmp_attachment_bytes_total", "Octets of attachments fetched.", ("mode",), registry=self.registry
+        )
+        self.cache_hits = Counter(
+            "gmp_cache_hits_total", "Attachments found in the cache.", registry=self.registry
+        )
+        self.cache_misses = Counter(
+            "gmp_cache_misses_total", "Attachments not found in the cache.", registry=self.registry
         )
         self.connections = Gauge(
             "gmp_smtp_connections",
@@ -220,6 +227,11 @@ def handover(outcome: str) -> Histogram:
 
 def attachment_bytes(mode: FetchMode, octets: int) -> None:
     _process.declared.attachment_bytes.labels(mode.value).inc(octets)
+
+
+def cache(*, is_hit: bool) -> None:
+    declared = _process.declared
+    (declared.cache_hits if is_hit else declared.cache_misses).inc()
 
 
 def callback(result: str) -> Histogram:

@@ -23,9 +23,12 @@ class Shares:
         """A share that may become one."""
         return Share(self, 0)
 
-    async def take(self, wanted: int) -> "Share | None":
-        """One's share, in turn; None when for `patience` seconds nobody got or gave back anything."""
-        if not self._waiting and self._fits(wanted):
+    async def take(self, wanted: int, *, at_once: bool = False) -> "Share | None":
+        """One's share, in turn; None when for `patience` seconds nobody got or gave back anything.
+
+        `at_once`: by whomever the others wait for, even above the total.
+        """
+        if at_once or (not self._waiting and self._fits(wanted)):
             return self._taken(wanted)
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         place = (wanted, turn)
@@ -77,11 +80,11 @@ class Share:
         self._of = of
         self._amount = amount
 
-    async def more(self, wanted: int) -> bool:
+    async def more(self, wanted: int, *, at_once: bool = False) -> bool:
         """Whoever holds nothing yet waits like `take`; whoever holds something has it at once."""
         if self._amount:
             self.become(self._amount + wanted)
-        elif await self._of.take(wanted) is None:
+        elif await self._of.take(wanted, at_once=at_once) is None:
             return False
         else:
             self._amount = wanted

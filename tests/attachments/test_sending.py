@@ -176,12 +176,37 @@ async def test_many_large_messages_wait_for_their_turn(
 ) -> None:
     """F42: with a budget of 2 MB no more than one attachment of 2 MB is held beside what is being fetched."""
     files.serve("/mail-proxy/attachments", Manners(body=b"x" * 2_000_000))
-    await post(world, {"filename": "a.bin", "storage_path": "doc"}, n=12)
+    for number in range(6):
+        await post(world, {"filename": "a.bin", "storage_path": f"doc:{number}"})
     world.settings = world.settings.model_copy(update={"attachment_budget_mb": 2})
     async with world.sender():
         await world.all_in(State.SENT, seconds=60)
-    assert len(sink.messages()) == 12
+    assert len(sink.messages()) == 6
     assert files.most == 1
+
+
+@SQLITE
+async def test_the_same_attachment_in_many_messages_is_fetched_once(
+    world: World, files: Files, sink: Sink
+) -> None:
+    files.serve("/mail-proxy/attachments", Manners(body=b"x" * 20_000))
+    await post(world, {"filename": "a.bin", "storage_path": "doc"}, n=200)
+    async with world.sender():
+        await world.all_in(State.SENT, seconds=60)
+    assert len(sink.messages()) == 200
+    assert files.asked["/mail-proxy/attachments"] == 1
+
+
+@SQLITE
+async def test_a_second_attempt_takes_what_the_first_one_left_in_the_cache(
+    world: World, files: Files, sink: Sink
+) -> None:
+    files.serve("/mail-proxy/attachments", Manners(body=b"one"), Manners(body=b"two"))
+    part = {"filename": "a.bin", "storage_path": "doc"}
+    await world.post("defer451x3@example.com", content={"attachments": [part]})
+    async with world.sender():
+        await world.all_in(State.SENT)
+    assert parts_of(sink) == [[("a.bin", b"one")]]
 
 
 @SQLITE
@@ -191,6 +216,7 @@ async def test_a_second_attempt_sends_what_the_first_one_fetched_or_nothing(
     files.serve("/mail-proxy/attachments", Manners(body=b"one"), Manners(body=b"one"), Manners(body=b"two"))
     part = {"filename": "a.bin", "storage_path": "doc"}
     (id_,) = await world.post("defer451x3@example.com", content={"attachments": [part]})
+    world.settings = world.settings.model_copy(update={"cache_memory_max_mb": 0})
     async with world.sender():
         await world.all_in(State.ERROR)
     assert (await world.view(id_)).error == (
@@ -203,13 +229,13 @@ async def test_long_payloads_are_read_when_there_is_room_for_them(world: World, 
     """F42, with what came in base64: the budget holds one of them at a time."""
     content = bytes(range(256)) * 4096
     part = {"filename": "a.bin", "storage_path": base64.b64encode(content).decode(), "fetch_mode": "base64"}
-    await post(world, part, n=10)
+    await post(world, part, n=5)
     (claimed,) = (await claim_one(world)).messages
     assert (claimed.payload, claimed.left_behind > 1_300_000) == ("", True)
     world.settings = world.settings.model_copy(update={"attachment_budget_mb": 2})
     async with world.sender(succeeds=("test/one",)):
         await world.all_in(State.SENT)
-    assert parts_of(sink) == [[("a.bin", content)]] * 10
+    assert parts_of(sink) == [[("a.bin", content)]] * 5
 
 
 async def claim_one(world: World) -> Claim:

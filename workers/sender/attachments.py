@@ -5,13 +5,16 @@ import random
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
+from itertools import zip_longest
 
-from mailproxy import log, metrics, payload
+from mailproxy import log, payload
 from mailproxy.attachments import judgement
-from mailproxy.attachments.fetch import MEGABYTE, Home, fetcher_of, home_of
+from mailproxy.attachments.cache import Wanted
+from mailproxy.attachments.fetch import MEGABYTE, Home, home_of
 from mailproxy.attachments.held import IN_MEMORY, Held
 from mailproxy.attachments.judgement import Failed
 from mailproxy.attachments.shares import Share, Shares
+from mailproxy.attachments.sources import sources_of
 from mailproxy.config import Settings
 from mailproxy.errors import StorageUnavailable
 from mailproxy.model import Account, Attachment, Content, Epoch, FetchMode, MessageId, Seconds, TenantPk
@@ -33,20 +36,23 @@ _log = log.get(__name__)
 class Attachments:
     """What the accounts of a process share: the fetcher, each tenant's places, and how much may be held at once."""
 
-    def __init__(self, store: Store, epoch: Epoch, settings: Settings) -> None:
+    def __init__(self, store: Store, epoch: Epoch, instance: int, settings: Settings) -> None:
         self._store = store
         self._epoch = epoch
-        self._fetcher = fetcher_of(settings)
+        self._sources = sources_of(settings, instance)
         self._base_url = settings.attachment_base_url
         self._budget = Shares(settings.attachment_budget_mb * MEGABYTE)
         self._places: dict[tuple[TenantPk, frozenset[FetchMode]], Shares] = {}
         self._homes: dict[TenantPk, tuple[Home, float]] = {}
 
     async def aclose(self) -> None:
-        await self._fetcher.aclose()
+        await self._sources.aclose()
 
     async def of(self, account: Account, message: Claimed) -> Result:
-        """The message with its content, or why it cannot have it now. Whatever upsets it fails this message alone."""
+        """The message with its content, or why it cannot have it now. Whatever upsets it fails this message alone.
+
+        A suspect is waited for by everybody, so it waits for nobody.
+        """
         try:
             return await self._at_hand(account, message)
         except StorageUnavailable as e:
@@ -72,7 +78,7 @@ class Attachments:
         """A payload that was too long to come with the claim is read when there is room for it."""
         if not message.left_behind:
             return payload.decode(message.payload)
-        if not await share.more(DECODING * message.left_behind):
+        if not await share.more(DECODING * message.left_behind, at_once=message.suspect):
             return _put_off()
         stored = await self._store.queue.payload(message.id)
         if stored is None:
@@ -94,13 +100,13 @@ class Attachments:
             return home
         # A file does not wait behind an endpoint that hangs.
         places = self._places.setdefault((account.tenant_pk, modes), Shares(SLOTS_PER_TENANT))
-        place = await places.take(1)
+        place = await places.take(1, at_once=message.suspect)
         if place is None:
             return _put_off()
         try:
-            if not await share.more(IN_MEMORY):
+            if not await share.more(IN_MEMORY, at_once=message.suspect):
                 return _put_off()
-            parts = await self._parts(home, content.attachments, share)
+            parts = await self._parts(home, message, content.attachments, share)
         finally:
             place.give_back()
         if not isinstance(parts, tuple):
@@ -128,12 +134,12 @@ class Attachments:
         return None
 
     async def _parts(
-        self, home: Home, parts: Sequence[Attachment], share: Share
+        self, home: Home, message: Claimed, parts: Sequence[Attachment], share: Share
     ) -> tuple[Attachment, ...] | Refused | Deferred:
         """One after the other; the share grows with them."""
         found: list[Attachment] = []
-        for part in parts:
-            brought = await self._brought(home, part)
+        for part, before in zip_longest(parts, message.fetched[: len(parts)]):
+            brought = await self._brought(home, part, Wanted(message.accepted_at, part.md5, before))
             if isinstance(brought, Failed):
                 kind = Deferred if brought.temporary else Refused
                 return kind(Stage.PREPARE, judgement.told(part.filename, brought))
@@ -155,16 +161,15 @@ class Attachments:
         self._homes[account.tenant_pk] = (home, time.monotonic())
         return home
 
-    async def _brought(self, home: Home, part: Attachment) -> Attachment | Failed:
+    async def _brought(self, home: Home, part: Attachment, wanted: Wanted) -> Attachment | Failed:
         if part.source is None:
             return part
-        found = await self._fetcher.fetch(part.source, home, part.mime_type)
-        if isinstance(found, Held):
-            metrics.attachment_bytes(part.source.mode, found.size)
-            if part.md5 is not None and part.md5 != found.digests.md5:
-                return Failed(f"attachment_mismatch: its MD5 is {found.digests.md5}, not {part.md5}")
-            return replace(part, content=found, source=None)
-        return found
+        found = await self._sources.get(part.source, home, part.mime_type, wanted)
+        if isinstance(found, Failed):
+            return found
+        if wanted.md5 not in (None, found.digests.md5):
+            return Failed(f"attachment_mismatch: its MD5 is {found.digests.md5}, not {wanted.md5}")
+        return replace(part, content=found, source=None)
 
 
 def _put_off() -> PutOff:

@@ -80,7 +80,7 @@ async def entry(
         origins = Origins(store.administration, settings, await origin_of(store, settings, instance))
         preparation = Preparation(store.queue, epoch, origins, render)
         shared = HandOver(preparation, intents, book, gate, settlements.flushed, at)
-        sending = _sending(settings, store, epoch, journals, shared, settlements, timeouts, polling)
+        sending = _sending(settings, store, epoch, instance, journals, shared, settlements, timeouts, polling)
         try:
             return await Sender(life, sending, gate, book).run()
         finally:
@@ -94,6 +94,7 @@ def _sending(
     settings: Settings,
     store: Store,
     epoch: Epoch,
+    instance: int,
     journals: Path,
     shared: HandOver,
     settlements: Settlements,
@@ -115,7 +116,7 @@ def _sending(
         look_every=_look_every(settings) if polling else inf,
         foreign_grace=recovery.FOREIGN_GRACE_LEASES * settings.lease_seconds,
         reach=Reach(egress.allowed(settings.egress_allow)),
-        attachments=Attachments(store, epoch, settings),
+        attachments=Attachments(store, epoch, instance, settings),
     )
 
 
