@@ -94,15 +94,7 @@ class _Declared:
         self.troubles = self._counter(
             "account_troubles", "Times an account came into another trouble: refused login, no server, TLS."
         )
-        self.attachment_bytes = Counter(
-            "gmp_attachment_bytes_total", "Octets of attachments fetched.", ("mode",), registry=self.registry
-        )
-        self.cache_hits = Counter(
-            "gmp_cache_hits_total", "Attachments found in the cache.", registry=self.registry
-        )
-        self.cache_misses = Counter(
-            "gmp_cache_misses_total", "Attachments not found in the cache.", registry=self.registry
-        )
+        self._count_attachments()
         self.connections = Gauge(
             "gmp_smtp_connections",
             "Open SMTP connections.",
@@ -121,6 +113,17 @@ class _Declared:
         )
         self.http_request = self._histogram(
             "http_request", "One request of the API.", ("method", "route", "status"), _DIALOGUES
+        )
+
+    def _count_attachments(self) -> None:
+        self.attachment_bytes = Counter(
+            "gmp_attachment_bytes_total", "Octets of attachments fetched.", ("mode",), registry=self.registry
+        )
+        self.cache_hits = Counter(
+            "gmp_cache_hits_total", "Attachments found in the cache.", registry=self.registry
+        )
+        self.cache_misses = Counter(
+            "gmp_cache_misses_total", "Attachments not found in the cache.", registry=self.registry
         )
 
     def _account_labels(self) -> tuple[str, ...]:

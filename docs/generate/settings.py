@@ -76,7 +76,7 @@ SECTIONS: Mapping[str, Mapping[str, str]] = {
         " `client_base_url`.",
         "attachment_timeout": "For how long a fetch may take.",
         "max_attachment_mb": "The largest attachment, in MiB.",
-        "attachment_budget_mb": "How much of attachments a sender holds in memory at a time, in MiB.",
+        "attachment_budget_mb": "How much content a sender holds at a time, in memory or in its spool, in MiB.",
         "large_file_base_dir": "Folders below which large files may be stored (`file://`).",
         "public_base_url": "The URL at which recipients reach this service, for links to large files.",
         "fetch_allow": "Networks, addresses and names that attachments may be fetched from although they are not"

@@ -20,7 +20,7 @@ from mailproxy.records import Tenant
 from mailproxy.web import Web
 
 DEFAULT_PATH = "/mail-proxy/attachments"
-MEGABYTE = 1_000_000
+MEGABYTE = 1 << 20
 READERS = 4
 CONNECTIONS = 64
 

@@ -37,7 +37,7 @@ def of_status(status: int) -> Failed | None:
 
 
 def too_large(most: int) -> Failed:
-    return Failed(f"attachment_too_large: larger than {most // 1_000_000} MB (GMP_MAX_ATTACHMENT_MB)")
+    return Failed(f"attachment_too_large: larger than {most >> 20} MB (GMP_MAX_ATTACHMENT_MB)")
 
 
 def of_headers(headers: Mapping[str, str], media_type: str | None) -> Failed | None:

@@ -102,5 +102,5 @@ def sources_of(settings: Settings, instance: int) -> Sources:
         disk = Disk(settings.cache_disk_dir, most, settings.cache_disk_ttl_seconds, fetcher.spool)
     threads = ThreadPoolExecutor(THREADS, thread_name_prefix="cache")
     return Sources(
-        fetcher, Cache(memory, disk, int(settings.cache_disk_threshold_kb * 1000), threads), instance
+        fetcher, Cache(memory, disk, int(settings.cache_disk_threshold_kb * 1024), threads), instance
     )

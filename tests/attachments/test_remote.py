@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from mailproxy.attachments.fetch import Home
+from mailproxy.attachments.fetch import MEGABYTE, Home
 from mailproxy.attachments.held import Held
 from mailproxy.attachments.judgement import NO_DATA, TIMED_OUT, Failed
 from mailproxy.authorization import ClientAuth
@@ -44,7 +44,7 @@ def page(kind: str) -> Manners:
         (Manners(status=204, body=b""), NO_DATA.cause, False),
         (Manners(headers={"Content-Length": "10000000000"}), "attachment_too_large", False),
         (Manners(headers={"Content-Length": "9" * 40}), "", True),
-        (Manners(body=b"x" * 2_000_001), "attachment_too_large", False),
+        (Manners(body=b"x" * (2 * MEGABYTE + 1)), "attachment_too_large", False),
         (
             Manners(body=gzip.compress(b"x" * 9999), headers={"Content-Encoding": "gzip"}),
             "the server sent",

@@ -149,7 +149,7 @@ show()
 
 
 FROM_THE_DATABASE = """
-from mailproxy.model import AccountCondition, Priority
+from mailproxy.model import AccountCondition, FetchMode, Priority
 from mailproxy.figures import AccountGauge, Overview, ProcessView, QueueDepth
 snapshot = metrics.Snapshot(
     Overview(True, 7, 3.0, 2, 2, 4, 12.5),
@@ -169,6 +169,9 @@ metrics.queue_wait(Priority.HIGH).observe(1)
 metrics.handover("sent").observe(1)
 metrics.callback("acknowledged").observe(1)
 metrics.http_request("GET", "/health", 200).observe(1)
+metrics.attachment_bytes(FetchMode.ENDPOINT, 1000)
+metrics.cache(is_hit=True)
+metrics.cache(is_hit=False)
 sys.stdout.write(metrics.exposition(snapshot).decode())
 """
 
@@ -178,6 +181,9 @@ def test_every_metric_of_the_contract_is_shown_with_its_help(tmp_path: Path) -> 
     assert {line.split()[2] for line in text.splitlines() if line.startswith("# HELP")} == {
         "gmp_account_state",
         "gmp_account_troubles_total",
+        "gmp_attachment_bytes_total",
+        "gmp_cache_hits_total",
+        "gmp_cache_misses_total",
         "gmp_callback_lag_seconds",
         "gmp_callback_seconds",
         "gmp_deferred_total",
@@ -210,6 +216,7 @@ def test_every_metric_of_the_contract_is_shown_with_its_help(tmp_path: Path) -> 
     assert key("gmp_limit_left", **MAIN) not in found
     assert found[key("gmp_processes", node="n1", role="sender")] == 2
     assert found[key("gmp_errors_total", **MAIN)] == 0
+    assert found[key("gmp_attachment_bytes_total", mode="endpoint")] == 1000
 
 
 def test_without_the_tenant_label_tenants_are_added_up(tmp_path: Path) -> None:
