@@ -250,3 +250,4 @@ class Health:
     failing_since: Instant | None
     next_try_at: Instant | None
     quarantined: int
+    last_uid: int

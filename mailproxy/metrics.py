@@ -82,6 +82,7 @@ class _Declared:
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self.tenant_label = tenant_label
         self.registry = CollectorRegistry()
+        self.bounces = self._bounces()
         self.bound: dict[tuple[str, str], AccountMetrics] = {}
         self.sent = self._counter("sent", "Messages taken by the server of their account.")
         self.errors = self._counter("errors", "Messages given up: refused, or out of retries.")
@@ -125,6 +126,10 @@ class _Declared:
         self.cache_misses = Counter(
             "gmp_cache_misses_total", "Attachments not found in the cache.", registry=self.registry
         )
+
+    def _bounces(self) -> Counter:
+        text = "Mails that came back, a bounce once for each recipient, by what they were."
+        return Counter("gmp_bounces_total", text, ("type",), registry=self.registry)
 
     def _account_labels(self) -> tuple[str, ...]:
         return ("tenant_id", "account_id") if self.tenant_label else ("account_id",)
@@ -240,6 +245,11 @@ def cache(*, is_hit: bool) -> None:
 def callback(result: str) -> Histogram:
     """By result: acknowledged, refused, failed."""
     return _process.declared.callback.labels(result)
+
+
+def bounces(kind: str) -> Counter:
+    """By type: hard, soft, delay, complaint, delivered, auto-reply, none, unmatched, unproven, quarantined."""
+    return _process.declared.bounces.labels(kind)
 
 
 def http_request(method: str, route: str, status: int) -> Histogram:

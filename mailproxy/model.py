@@ -169,6 +169,19 @@ class RefusedRecipient:
 
 
 @dataclass(frozen=True, slots=True)
+class BouncedRecipient:
+    """A recipient whose copy came back after it had been sent; `type` is hard or soft, `status` as in RFC 3463."""
+
+    address: str
+    type: str
+    code: str | None
+    status: str | None
+    reason: str | None
+    at: Instant
+    verified: bool
+
+
+@dataclass(frozen=True, slots=True)
 class EventDetail:
     """What an event says besides its type; empty fields are left out of its JSON."""
 

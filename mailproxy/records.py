@@ -9,6 +9,7 @@ from mailproxy.model import (
     Account,
     AccountCondition,
     AccountPk,
+    BouncedRecipient,
     EventDetail,
     EventType,
     Instant,
@@ -27,6 +28,7 @@ from mailproxy.signing import Secrets
 class NewMessage:
     """A checked message. `payload` is its canonical JSON text; `due_at` None means now.
 
+    `header_id` is the Message-ID where the client gave one.
     With `rejected` set (reason, code) it is recorded as an error and reported, never sent. `suppressed` are
     recipients it is not to be offered for.
     """
@@ -40,6 +42,7 @@ class NewMessage:
     max_age: Seconds | None = None
     expires_at: Instant | None = None
     rejected: str | None = None
+    header_id: str | None = None
     suppressed: "tuple[RecipientOutcome, ...]" = ()
 
 
@@ -349,6 +352,7 @@ class MessageView:
     tenant_name: str | None = None
     payload: str | None = field(default=None, repr=False)
     refused: tuple[RecipientOutcome, ...] = ()
+    bounced: tuple[BouncedRecipient, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from typing import Any
 from mailproxy.attachments.large import SET_BY_TENANT
 from mailproxy.audit import Entry
 from mailproxy.figures import Overview, SyncStanding, Totals
+from mailproxy.inbound import Health
 from mailproxy.instance import BounceSettings, Stored, name
 from mailproxy.model import AccountCondition, EventDetail, Instant, Seconds, State, public_pk
 from mailproxy.records import AccountView, EventView, MessageView, RecipientOutcome, Tenant, Window
@@ -36,6 +37,7 @@ _BOUNCE = (
     *_MAILBOX,
     "return_path",
     "processed",
+    "strict",
 )
 _LIMITS = ("limit_per_minute", "limit_per_hour", "limit_per_day")
 
@@ -155,6 +157,7 @@ def message(view: MessageView, instance: int) -> dict[str, Any]:
             "error_ts": None if is_sent else done_at,
             "error": view.error,
             "refused_recipients": [_refused(one) for one in view.refused] or None,
+            **_bounce(view),
             "reported_ts": seconds(view.reported_at),
             "created_at": seconds(view.created_at),
             "updated_at": seconds(view.updated_at),
@@ -173,6 +176,33 @@ def suppression(entry: Suppression) -> dict[str, Any]:
             "expires_at": seconds(entry.expires_at),
         }
     )
+
+
+def _bounce(view: MessageView) -> dict[str, Any]:
+    """The gravest of the latest as the message's own (REFERENCE §19), and all by recipient."""
+    if not view.bounced:
+        return {}
+    worst = max(view.bounced, key=lambda one: (one.type == "hard", one.at))
+    return {
+        "bounce_type": worst.type,
+        "bounce_code": worst.code,
+        "bounce_reason": worst.reason,
+        "bounce_ts": seconds(worst.at),
+        "bounced_recipients": [
+            present(
+                {
+                    "address": one.address,
+                    "type": one.type,
+                    "code": one.code,
+                    "status": one.status,
+                    "reason": one.reason,
+                    "ts": seconds(one.at),
+                    "verified": one.verified,
+                }
+            )
+            for one in view.bounced
+        ],
+    }
 
 
 def command(entry: Entry) -> dict[str, Any]:
@@ -207,6 +237,24 @@ def bounce(mailbox: BounceSettings) -> dict[str, Any]:
     shown = {word: getattr(mailbox, word) for word in _BOUNCE}
     secret = {"imap_password_set": mailbox.imap_password is not None}
     return present(shown | secret | {"poll_interval": int(mailbox.poll_interval)})
+
+
+def mailbox_health(found: Health | None, *, enabled: bool) -> dict[str, Any]:
+    """`waiting` until the mailbox was read for the first time."""
+    if found is None or not enabled:
+        return {"state": "waiting" if enabled else "off", "failures": 0, "quarantined": 0}
+    state = "failing" if found.failing_since is not None else "ok" if found.checked_at else "waiting"
+    return present(
+        {
+            "state": state,
+            "checked_ts": seconds(found.checked_at),
+            "failures": found.fails,
+            "failure": found.failure,
+            "failing_since": seconds(found.failing_since),
+            "next_try": seconds(found.next_try_at) if state == "failing" else None,
+            "quarantined": found.quarantined,
+        }
+    )
 
 
 def _payload(view: MessageView) -> dict[str, Any]:

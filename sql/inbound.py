@@ -28,6 +28,7 @@ from sql.queries import Step
 
 HEADER_KEPT = 64 << 10
 PAUSE: Seconds = 5.0
+LONGEST_PAUSE: Seconds = 60.0
 UNDERSTOOD = frozenset({Verdict.APPLIED, Verdict.UNMATCHED, Verdict.UNPROVEN, Verdict.EARLY})
 
 _log = log.get(__name__)
@@ -161,15 +162,15 @@ class SqlInbound:
     def _retry(
         self, leased: Leased, epoch: Epoch, parked: Parked, effects: Effects, ours: Ours
     ) -> Work[TakenIn | None]:
-        whose = {"parked": parked.pk, "epoch": epoch, "wait": PAUSE}
+        whose = {"parked": parked.pk, "epoch": epoch}
         (held,) = yield (Step("parked_held", whose),)
         if not held:
             return None
-        ((fingerprint, in_time),) = held
+        ((fingerprint, left),) = held
         taken = yield from self._applied(leased, effects, ours)
         if taken.verdict is Verdict.EARLY:
-            if in_time:
-                yield (Step("park_again", whose),)
+            if left > 0:
+                yield (Step("park_again", whose | {"wait": _pause(taken.parked_for - left)}),)
                 return taken
             taken = TakenIn(Verdict.UNMATCHED, ("unmatched",))
         yield (Step("unpark", whose), _seen_as(leased, bytes(fingerprint), taken))
@@ -185,6 +186,11 @@ class SqlInbound:
 
     async def forget_seen(self, older_than: Seconds, *, limit: int) -> int:
         return len(await self.engine.write(lambda: one("forget_seen", older_than=older_than, limit=limit)))
+
+
+def _pause(age: Seconds) -> Seconds:
+    """Ever less often, as what did not come at once may take long."""
+    return min(max(PAUSE, age / 4), LONGEST_PAUSE)
 
 
 def _where(leased: Leased, arrival: Arrival) -> dict[str, object]:

@@ -11,6 +11,7 @@ from mailproxy.model import (
     Account,
     AccountCondition,
     AccountPk,
+    BouncedRecipient,
     EventDetail,
     EventType,
     MessageId,
@@ -51,6 +52,7 @@ def new_message(item: NewMessage) -> dict[str, object]:
         "max_age": item.max_age or DEFAULT_MAX_AGE,
         "error": item.rejected,
         "payload": item.payload,
+        "header_id": item.header_id,
     }
 
 
@@ -346,7 +348,9 @@ def like(text: str) -> str:
 
 def message_view(row: Row) -> MessageView:
     id_, client_id, tenant_id, tenant_name, account_id, status, priority, batch, error = row[:9]
-    attempts, done, reported, created, updated, phase, tries, due, held, payload, settled, now = row[9:]
+    attempts, done, reported, created, updated, phase, tries, due, held, payload, settled, now, bounced = row[
+        9:
+    ]
     state = _state(Status(status), phase, due, now, bool(held))
     return MessageView(
         id=MessageId(id_),
@@ -366,7 +370,13 @@ def message_view(row: Row) -> MessageView:
         attempts=attempts if tries is None else tries,
         payload=payload,
         refused=tuple(r for r in recipients(settled) if not r.accepted),
+        bounced=tuple(_bounced(one) for one in json.loads(bounced or "[]")),
     )
+
+
+def _bounced(one: Row) -> BouncedRecipient:
+    address, type_, code, status, reason, at, verified = one
+    return BouncedRecipient(address, type_, code, status, reason, at, bool(verified))
 
 
 def event_view(row: Row) -> EventView:

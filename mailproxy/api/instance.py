@@ -31,7 +31,14 @@ async def change(call: Call, body: InstanceChange) -> Answer:
 
 
 async def show_bounce(call: Call) -> Answer:
-    return {"ok": True, **shapes.bounce(await _bounce(call))}
+    found = await _bounce(call)
+    health = await call.store.inbound.health(None)
+    is_on = found.enabled and found.imap_host is not None
+    return {
+        "ok": True,
+        **shapes.bounce(found),
+        "health": shapes.mailbox_health(health, enabled=is_on),
+    }
 
 
 async def change_bounce(call: Call, body: BounceChange) -> Answer:

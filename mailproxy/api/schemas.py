@@ -9,10 +9,11 @@ from pydantic import Field
 from typing_extensions import Annotated, NotRequired, TypedDict  # noqa: UP035 - pydantic reads these on 3.11
 
 from mailproxy.api.codes import REJECTIONS
+from mailproxy.api.schemas_events import BouncedRecipientInfo, EventData, EventInfo, RefusedRecipientInfo
 from mailproxy.api.wire import AnyPriority
 from mailproxy.api.wire_messages import MessageFields
 from mailproxy.explanation import Action
-from mailproxy.model import AccountCondition, EventType, OnUnknownOutcome, State
+from mailproxy.model import AccountCondition, OnUnknownOutcome, State
 
 Moment = Annotated[int, Field(ge=0)]
 Count = Annotated[int, Field(ge=0)]
@@ -272,37 +273,6 @@ class Accounts(Done):
     next_cursor: NotRequired[str]
 
 
-class RefusedRecipientInfo(TypedDict):
-    """A recipient the SMTP server would not take."""
-
-    address: str
-    code: NotRequired[int]
-    enhanced: NotRequired[str]
-    text: NotRequired[str]
-
-
-class EventData(TypedDict, total=False):
-    """What an event says besides its type; only what it has."""
-
-    attempt: int
-    error: str
-    reason: str
-    code: int
-    enhanced: str
-    reply: str
-    deferred_until: float
-    late: bool
-    refused: list[RefusedRecipientInfo]
-
-
-class EventInfo(TypedDict):
-    event_id: int
-    event_type: EventType
-    event_ts: Moment
-    event_data: EventData
-    reported: bool
-
-
 class MessageInfo(TypedDict):
     """A message and its fate."""
 
@@ -320,6 +290,11 @@ class MessageInfo(TypedDict):
     error_ts: NotRequired[Moment]
     error: NotRequired[str]
     refused_recipients: NotRequired[list[RefusedRecipientInfo]]
+    bounce_type: NotRequired[Literal["hard", "soft"]]
+    bounce_code: NotRequired[str]
+    bounce_reason: NotRequired[str]
+    bounce_ts: NotRequired[Moment]
+    bounced_recipients: NotRequired[list[BouncedRecipientInfo]]
     reported_ts: NotRequired[Moment]
     created_at: Moment
     updated_at: Moment

@@ -40,10 +40,24 @@ class BounceInfo(TypedDict):
     poll_interval: Count
     return_path: NotRequired[str]
     processed: str
+    strict: bool
+
+
+class MailboxHealth(TypedDict):
+    """How the reading of a mailbox goes."""
+
+    state: Literal["off", "waiting", "ok", "failing"]
+    checked_ts: NotRequired[Moment]
+    failure: NotRequired[str]
+    failures: Count
+    failing_since: NotRequired[Moment]
+    next_try: NotRequired[Moment]
+    quarantined: Count
 
 
 class Bounce(BounceInfo):
     ok: Literal[True]
+    health: MailboxHealth
 
 
 class InstanceInfo(TypedDict):
@@ -60,6 +74,7 @@ class InstanceInfo(TypedDict):
     bounce_poll_interval: Count
     bounce_return_path: NotRequired[str]
     bounce_processed: str
+    bounce_strict: bool
     created_at: Moment
     updated_at: Moment
 

@@ -4,7 +4,8 @@ from typing import NotRequired
 
 from typing_extensions import TypedDict
 
-from mailproxy.api.schemas import Count, Done, EventData, Moment, Noted
+from mailproxy.api.schemas import Count, Done, Moment, Noted
+from mailproxy.api.schemas_events import EventData
 from mailproxy.model import EventType
 
 

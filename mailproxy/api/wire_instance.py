@@ -54,6 +54,7 @@ class BounceChange(Form):
     poll_interval: Interval | None = None
     return_path: ReturnPath | None = None
     processed: Processed | None = None
+    strict: bool | None = None
 
 
 class InstanceChange(Form):
@@ -71,3 +72,4 @@ class InstanceChange(Form):
     bounce_poll_interval: Interval | None = None
     bounce_return_path: ReturnPath | None = None
     bounce_processed: Processed | None = None
+    bounce_strict: bool | None = None

@@ -12,6 +12,7 @@ from sql.open import warm
 from supervisor.main import run
 from supervisor.plan import Role, RoleSet
 from workers import maintenance, scout
+from workers.imap import loop as imap
 from workers.reporter import loop as reporter
 from workers.sender import loop as sender
 
@@ -20,6 +21,7 @@ WORKERS = RoleSet(
     (
         Role("scout", scout.entry, overlaps=True),
         Role("reporter", reporter.entry),
+        Role("imap", imap.entry),
         Role("maintenance", maintenance.entry),
     ),
 )

@@ -81,6 +81,11 @@ _MAILBOX = (
         metavar="WHAT",
         help="What becomes of mail that was read: delete, seen or move:FOLDER.  [delete]",
     ),
+    click.option(
+        "--bounce-strict/--no-bounce-strict",
+        default=None,
+        help="Whether only bounces count that carry our proof.  [no]",
+    ),
     asked(
         "--bounce-return-path",
         when=_is_on,

@@ -279,6 +279,10 @@ def _details(message: Message) -> dict[str, object]:
         "Bcc": ", ".join(written.get("bcc", ())) or None,
         "Subject": written.get("subject"),
         "Refused": ", ".join(f"{one.address} ({one.code})" for one in message.refused_recipients) or None,
+        "Came back": ", ".join(
+            f"{one.address} ({one.type}, {one.code})" for one in message.bounced_recipients
+        )
+        or None,
         "Attempts": message.attempts,
         "Created": show.moment(message.created_at),
         "Not before": show.moment(message.deferred_ts),
@@ -295,7 +299,10 @@ def _waits_for(message: Message, account: Account | None) -> dict[str, object]:
     return {"Waits for": f"its account, which is {account.state}", **condition(account, time.time())}
 
 
+_SAYING = ("error", "reply", "reason", "bounce_reason", "recipient")
+
+
 def _event_row(event: Event) -> tuple[object, ...]:
     detail = event.event_data
-    said = detail.get("error") or detail.get("reply") or detail.get("reason") or ""
+    said = next((detail[word] for word in _SAYING if detail.get(word)), "")
     return (show.moment(event.event_ts), event.event_type, event.reported, said)

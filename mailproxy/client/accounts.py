@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from typing import TypedDict, Unpack
 
-from mailproxy.client.answers import Account, many, read
+from mailproxy.client.answers import Account
 from mailproxy.client.exchange import Context, Request, Steps, ask, path, present
+from mailproxy.client.reading import many, read
 from mailproxy.model import Seconds
 
 

@@ -3,46 +3,17 @@
 `raw` is the answer as it came, with the fields that a newer server may have added.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
-from mailproxy.client.errors import Rejection, UnexpectedAnswer
+from mailproxy.client.errors import Rejection
+from mailproxy.client.reading import each as _each
+from mailproxy.client.reading import raw as _raw
 
 T = TypeVar("T")
 
 _ENDED = frozenset(["sent", "error", "unknown", "cancelled", "expired"])
-
-
-def read(kind: type[T], given: Any) -> T:
-    """The value of this kind in an answer; raises UnexpectedAnswer when a field that is always there is not."""
-    if not isinstance(given, Mapping):
-        raise UnexpectedAnswer(f"{kind.__name__} expected, not {type(given).__name__}")
-    found: dict[str, Any] = {"raw": given}
-    for each in fields(kind):  # type: ignore[arg-type]  # all kinds are dataclasses
-        if each.name in given and each.name != "raw":
-            inner: Callable[[Any], Any] = each.metadata.get("of", _as_it_is)
-            found[each.name] = inner(given[each.name])
-    try:
-        return kind(**found)
-    except TypeError as error:
-        raise UnexpectedAnswer(f"The answer is no {kind.__name__}: {error}") from error
-
-
-def many(kind: type[T], given: Any) -> list[T]:
-    return [read(kind, one) for one in given or ()]
-
-
-def _as_it_is(value: Any) -> Any:
-    return value
-
-
-def _each(kind: type[Any]) -> Any:
-    return field(default=(), metadata={"of": lambda given: tuple(many(kind, given))})
-
-
-def _raw() -> Any:
-    return field(default_factory=dict, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,6 +221,20 @@ class Discarded:
 
 
 @dataclass(frozen=True, slots=True)
+class BouncedRecipient:
+    """A recipient whose copy came back after it had been sent; `type` is hard or soft."""
+
+    address: str
+    type: str
+    code: str | None = None
+    status: str | None = None
+    reason: str | None = None
+    ts: float | None = None
+    verified: bool = False
+    raw: Mapping[str, Any] = _raw()
+
+
+@dataclass(frozen=True, slots=True)
 class Message:
     """A message and its fate: `status` is a `mailproxy.model.State`, `message` what was submitted."""
 
@@ -266,6 +251,11 @@ class Message:
     error_ts: float | None = None
     error: str | None = None
     refused_recipients: Sequence[RefusedRecipient] = _each(RefusedRecipient)
+    bounce_type: str | None = None
+    bounce_code: str | None = None
+    bounce_reason: str | None = None
+    bounce_ts: float | None = None
+    bounced_recipients: Sequence[BouncedRecipient] = _each(BouncedRecipient)
     reported_ts: float | None = None
     created_at: float | None = None
     updated_at: float | None = None

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mailproxy import webhooks
-from mailproxy.client.answers import RefusedRecipient, many
+from mailproxy.client.answers import RefusedRecipient
 from mailproxy.client.errors import UnexpectedAnswer
+from mailproxy.client.reading import many
 from mailproxy.model import Instant
 
 
@@ -33,6 +34,12 @@ class Report:
     refused_recipients: Sequence[RefusedRecipient] = field(
         default=(), metadata={"of": lambda given: tuple(many(RefusedRecipient, given))}
     )
+    recipient: str | None = None
+    verified: bool | None = None
+    bounce_ts: float | None = None
+    bounce_type: str | None = None
+    bounce_code: str | None = None
+    bounce_reason: str | None = None
     raw: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
 

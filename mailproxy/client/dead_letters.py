@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 
-from mailproxy.client.answers import DeadLetter, Discarded, Page, Replayed, many, read
+from mailproxy.client.answers import DeadLetter, Discarded, Page, Replayed
 from mailproxy.client.exchange import Context, Request, Steps, ask, present
+from mailproxy.client.reading import many, read
 from mailproxy.model import Instant
 
 PAGE = 500

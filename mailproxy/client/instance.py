@@ -2,9 +2,10 @@
 
 from typing import TypedDict, Unpack
 
-from mailproxy.client.answers import Page, many, read
+from mailproxy.client.answers import Page
 from mailproxy.client.answers_instance import Bounce, Command, Instance
 from mailproxy.client.exchange import Context, Request, Steps, ask
+from mailproxy.client.reading import many, read
 from mailproxy.model import Instant
 
 PAGE = 500

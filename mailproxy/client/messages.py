@@ -3,9 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypedDict, Unpack
 
-from mailproxy.client.answers import Added, Event, Explanation, Message, Page, Removed, many, read
+from mailproxy.client.answers import Added, Event, Explanation, Message, Page, Removed
 from mailproxy.client.errors import StillWaiting
 from mailproxy.client.exchange import Context, Pause, Request, Steps, ask, path, present
+from mailproxy.client.reading import many, read
 from mailproxy.model import Instant, Seconds
 
 KEY = "Idempotency-Key"

@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-from mailproxy.client.answers import Health, Stats, Status, Suspension, read
+from mailproxy.client.answers import Health, Stats, Status, Suspension
 from mailproxy.client.exchange import Context, Request, Steps, ask
+from mailproxy.client.reading import read
 
 
 def health(context: Context) -> Steps[Health]:

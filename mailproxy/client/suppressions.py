@@ -2,8 +2,9 @@
 
 from collections.abc import Iterable, Mapping
 
-from mailproxy.client.answers import Page, Suppressed, Suppression, many, read
+from mailproxy.client.answers import Page, Suppressed, Suppression
 from mailproxy.client.exchange import Context, Request, Steps, ask, present
+from mailproxy.client.reading import many, read
 from mailproxy.model import Instant
 
 PAGE = 500

@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 from typing import Any, TypedDict, Unpack
 
-from mailproxy.client.answers import Standing, Stored, Tenant, WebhookSecret, many, read
+from mailproxy.client.answers import Standing, Stored, Tenant, WebhookSecret
 from mailproxy.client.exchange import Context, Request, Steps, ask, path, present
+from mailproxy.client.reading import many, read
 from mailproxy.model import Instant, Seconds
 
 

@@ -19,6 +19,7 @@ from supervisor.backoff import History, after_death
 from workers import maintenance, scout
 from workers.control import AccountSlot, Assign, Idle, Ready, Wake, Wanted, decode
 from workers.frame import FAILED, TRY_AGAIN, Entry, Life
+from workers.imap import loop as imap
 from workers.reporter import loop as reporter
 from workers.sender import loop as sender
 
@@ -26,6 +27,7 @@ SCOUT, SENDER = "scout", "sender"
 ASIDE: dict[str, Entry] = {
     SCOUT: scout.entry,
     "reporter": reporter.entry,
+    "imap": imap.entry,
     "maintenance": maintenance.entry,
 }
 

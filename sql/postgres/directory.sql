@@ -205,7 +205,10 @@ SELECT m.id, m.client_id, t.id, t.name, a.id, m.status, m.priority, m.batch_code
        q.held OR EXISTS (SELECT FROM suspension s WHERE s.tenant_pk IN (0, m.tenant_pk) AND s.batch_code IN ('', coalesce(m.batch_code, ''))),
        CASE WHEN %(payload)s THEN (SELECT payload FROM body WHERE message_id = m.id) END,
        (SELECT json_agg(json_build_array(r.rcpt, r.accepted, r.address, r.code, r.enhanced, r.reply, r.permanent))::text
-        FROM recipient_state r WHERE r.message_id = m.id), extract(epoch FROM now())::float8
+        FROM recipient_state r WHERE r.message_id = m.id), extract(epoch FROM now())::float8,
+       (SELECT json_agg(json_build_array(r.address, r.bounce_type, r.bounce_code, r.bounce_status, r.bounce_reason,
+                                         extract(epoch FROM r.bounced_at)::float8, r.bounce_verified) ORDER BY r.rcpt)::text
+        FROM recipient_state r WHERE r.message_id = m.id AND r.bounce_type IS NOT NULL)
 FROM message m JOIN tenant t ON t.pk = m.tenant_pk
 LEFT JOIN account a ON a.pk = m.account_pk LEFT JOIN q ON q.id = m.id LEFT JOIN account_state st ON st.account_pk = q.account_pk
 WHERE (%(tenant)s::bigint IS NULL OR m.tenant_pk = %(tenant)s) AND m.id > %(after)s AND m.id < %(before)s

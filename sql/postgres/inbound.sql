@@ -93,7 +93,7 @@ VALUES (%(mailbox)s, %(fingerprint)s, %(octets)s, now() + make_interval(secs => 
 SELECT pk, octets FROM parked WHERE mailbox_pk = %(mailbox)s AND next_try_at <= now() ORDER BY next_try_at, pk LIMIT %(limit)s;
 
 -- name: parked_held
-SELECT p.fingerprint, p.until > now() FROM parked p JOIN mailbox b ON b.pk = p.mailbox_pk
+SELECT p.fingerprint, extract(epoch FROM p.until - now())::float8 FROM parked p JOIN mailbox b ON b.pk = p.mailbox_pk
 WHERE p.pk = %(parked)s AND b.epoch = %(epoch)s AND b.lease_until > clock_timestamp() FOR UPDATE;
 
 -- name: park_again
@@ -162,7 +162,7 @@ WHERE %(fallback)s OR t.client_base_url IS NOT NULL;
 
 -- name: mailbox_health
 SELECT b.account_pk, extract(epoch FROM b.checked_at)::float8, b.fails, b.failure, extract(epoch FROM b.failing_since)::float8,
-       extract(epoch FROM b.next_try_at)::float8, (SELECT count(*) FROM quarantine z WHERE z.mailbox_pk = b.pk)
+       extract(epoch FROM b.next_try_at)::float8, (SELECT count(*) FROM quarantine z WHERE z.mailbox_pk = b.pk), b.last_uid
 FROM mailbox b WHERE coalesce(b.account_pk, 0) = %(account)s;
 
 -- name: failing_mailboxes

@@ -5,11 +5,11 @@
 WITH r AS MATERIALIZED (
     SELECT nextval('message_id_seq') AS id, r.*
     FROM json_to_recordset(%(rows)s::json) AS r(client_id text, account_pk bigint, priority smallint,
-        batch_code text, due_at float8, expires_at float8, max_age float8, error text, payload text)),
+        batch_code text, due_at float8, expires_at float8, max_age float8, error text, payload text, header_id text)),
 m AS (
-    INSERT INTO message (id, tenant_pk, account_pk, client_id, priority, batch_code, status, error, done_at)
+    INSERT INTO message (id, tenant_pk, account_pk, client_id, priority, batch_code, header_id, status, error, done_at)
     OVERRIDING SYSTEM VALUE
-    SELECT id, %(tenant)s, account_pk, client_id, priority, batch_code,
+    SELECT id, %(tenant)s, account_pk, client_id, priority, batch_code, header_id,
            CASE WHEN error IS NULL THEN 0 ELSE 2 END, error, CASE WHEN error IS NOT NULL THEN now() END
     FROM r ORDER BY client_id
     ON CONFLICT (tenant_pk, client_id) DO NOTHING
@@ -49,9 +49,9 @@ ORDER BY m.id FOR UPDATE OF m;
 -- name: enqueue_replace
 WITH r AS (
     SELECT * FROM json_to_recordset(%(rows)s::json) AS r(id bigint, account_pk bigint, priority smallint,
-        batch_code text, due_at float8, expires_at float8, max_age float8, payload text)),
+        batch_code text, due_at float8, expires_at float8, max_age float8, payload text, header_id text)),
 m AS (
-    UPDATE message SET account_pk = r.account_pk, priority = r.priority, batch_code = r.batch_code, status = 0,
+    UPDATE message SET account_pk = r.account_pk, priority = r.priority, batch_code = r.batch_code, header_id = r.header_id, status = 0,
            error = NULL, done_at = NULL, reported_at = NULL, attempts = 0, revision = revision + 1, updated_at = now()
     FROM r WHERE message.id = r.id AND message.id = ANY(%(ids)s) RETURNING message.id, message.revision),
 b AS (

@@ -183,7 +183,10 @@ SELECT m.id, m.client_id, t.id, t.name, a.id, m.status, m.priority, m.batch_code
        q.held OR EXISTS (SELECT 1 FROM suspension s WHERE s.tenant_pk IN (0, m.tenant_pk) AND s.batch_code IN ('', coalesce(m.batch_code, ''))),
        CASE WHEN :payload THEN (SELECT payload FROM body WHERE message_id = m.id) END,
        (SELECT json_group_array(json_array(r.rcpt, r.accepted, r.address, r.code, r.enhanced, r.reply, r.permanent))
-        FROM recipient_state r WHERE r.message_id = m.id HAVING count(*) > 0), :now
+        FROM recipient_state r WHERE r.message_id = m.id HAVING count(*) > 0), :now,
+       (SELECT json_group_array(json_array(r.address, r.bounce_type, r.bounce_code, r.bounce_status, r.bounce_reason,
+                                           r.bounced_at, r.bounce_verified))
+        FROM (SELECT * FROM recipient_state WHERE message_id = m.id AND bounce_type IS NOT NULL ORDER BY rcpt) r HAVING count(*) > 0)
 FROM message m JOIN tenant t ON t.pk = m.tenant_pk
 LEFT JOIN account a ON a.pk = m.account_pk LEFT JOIN q ON q.id = m.id LEFT JOIN account_state st ON st.account_pk = q.account_pk
 WHERE (:tenant IS NULL OR m.tenant_pk = :tenant) AND m.id > :after AND m.id < :before

@@ -87,7 +87,7 @@ VALUES (:mailbox, :fingerprint, :octets, :now + :wait, :now + :most);
 SELECT pk, octets FROM parked WHERE mailbox_pk = :mailbox AND next_try_at <= :now ORDER BY next_try_at, pk LIMIT :limit;
 
 -- name: parked_held
-SELECT p.fingerprint, p.until > :now FROM parked p JOIN mailbox b ON b.pk = p.mailbox_pk
+SELECT p.fingerprint, p.until - :now FROM parked p JOIN mailbox b ON b.pk = p.mailbox_pk
 WHERE p.pk = :parked AND b.epoch = :epoch AND b.lease_until > :now;
 
 -- name: park_again
@@ -145,7 +145,7 @@ UPDATE message SET updated_at = :now WHERE id = :message_id;
 
 -- name: mailbox_health
 SELECT b.account_pk, b.checked_at, b.fails, b.failure, b.failing_since, b.next_try_at,
-       (SELECT count(*) FROM quarantine z WHERE z.mailbox_pk = b.pk)
+       (SELECT count(*) FROM quarantine z WHERE z.mailbox_pk = b.pk), b.last_uid
 FROM mailbox b WHERE coalesce(b.account_pk, 0) = :account;
 
 -- name: failing_mailboxes

@@ -4,8 +4,8 @@
 -- :now is the host's clock, the only one there is.
 
 -- name: enqueue
-INSERT INTO message (tenant_pk, account_pk, client_id, priority, batch_code, status, error, created_at, updated_at, done_at)
-VALUES (:tenant, :account_pk, :client_id, :priority, :batch_code, CASE WHEN :error IS NULL THEN 0 ELSE 2 END, :error, :now, :now,
+INSERT INTO message (tenant_pk, account_pk, client_id, priority, batch_code, header_id, status, error, created_at, updated_at, done_at)
+VALUES (:tenant, :account_pk, :client_id, :priority, :batch_code, :header_id, CASE WHEN :error IS NULL THEN 0 ELSE 2 END, :error, :now, :now,
         CASE WHEN :error IS NOT NULL THEN :now END)
 ON CONFLICT (tenant_pk, client_id) DO NOTHING;
 INSERT INTO body (message_id, payload)
@@ -32,7 +32,7 @@ SELECT m.id, m.client_id, m.status, q.phase FROM json_each(:client_ids) c
 JOIN message m ON m.tenant_pk = :tenant AND m.client_id = c.value LEFT JOIN q ON q.id = m.id ORDER BY m.id;
 
 -- name: enqueue_replace
-UPDATE message SET account_pk = :account_pk, priority = :priority, batch_code = :batch_code, status = 0, error = NULL,
+UPDATE message SET account_pk = :account_pk, priority = :priority, batch_code = :batch_code, header_id = :header_id, status = 0, error = NULL,
        done_at = NULL, reported_at = NULL, attempts = 0, revision = revision + 1, updated_at = :now
 WHERE id = :id;
 INSERT INTO body (message_id, payload) VALUES (:id, :payload) ON CONFLICT (message_id) DO UPDATE SET payload = excluded.payload,

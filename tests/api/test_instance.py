@@ -23,6 +23,7 @@ async def test_the_instance_comes_with_defaults_and_without_secrets(api: Api) ->
         "bounce_imap_ssl": True,
         "bounce_poll_interval": 60,
         "bounce_processed": "delete",
+        "bounce_strict": False,
     }
 
 
@@ -36,6 +37,7 @@ async def test_only_what_is_given_changes(api: Api) -> None:
     assert (shown["name"], shown["bounce_imap_host"]) == ("mail-1", "imap.example.com")
     bounce = (await api.admin.get("/instance/bounce")).json()
     assert bounce.pop("ok") is True
+    assert bounce.pop("health") == {"state": "waiting", "failures": 0, "quarantined": 0}
     assert bounce == {
         "enabled": True,
         "imap_host": "imap.example.com",
@@ -46,6 +48,7 @@ async def test_only_what_is_given_changes(api: Api) -> None:
         "imap_ssl": False,
         "poll_interval": 60,
         "processed": "move:Done",
+        "strict": False,
     }
     assert shown == shown | {f"bounce_{name}": value for name, value in bounce.items()}
 

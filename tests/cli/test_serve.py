@@ -80,7 +80,7 @@ def test_a_server_told_so_starts_suspended_until_it_is_activated(
     }
     server = mail_proxy.spawn("serve", "-p", port, environ=environ, stderr=subprocess.PIPE)
     try:
-        roles = {"api", "maintenance", "reporter", "scout"}
+        roles = {"api", "imap", "maintenance", "reporter", "scout"}
         until(lambda: set(_json(port, "/status").get("processes", ())) == roles)
         assert _json(port, "/status")["active"] is False
         assert _json(port, "/commands/activate", b"{}") == {"ok": True, "active": True}

@@ -132,6 +132,22 @@ def _where_relevant(report: Report) -> dict[str, Any]:
             {"address": r.address, "code": r.code, "enhanced": r.enhanced, "text": r.text}
             for r in report.detail.refused
         ]
+    if report.event_type in (EventType.BOUNCE, EventType.COMPLAINT):
+        told |= _bounce(report)
     if report.batch_code is not None:
         told["batch_code"] = report.batch_code
     return told
+
+
+def _bounce(report: Report) -> dict[str, Any]:
+    """Of a bounce or complaint: whom it is of, and whether it proved to be about this message."""
+    detail = report.detail
+    fields: dict[str, Any] = {"recipient": detail.recipient, "verified": detail.verified}
+    if report.event_type is EventType.BOUNCE:
+        fields |= {
+            "bounce_ts": int(report.event_ts),
+            "bounce_type": detail.bounce_type,
+            "bounce_code": detail.bounce_code,
+            "bounce_reason": detail.bounce_reason,
+        }
+    return fields

@@ -83,7 +83,9 @@ BOUNCE = {
     "imap_ssl": True,
     "poll_interval": 60,
     "processed": "delete",
+    "strict": False,
 }
+MAILBOX_HEALTH = {"state": "ok", "checked_ts": _CHANGED, "failures": 0, "quarantined": 0}
 BOUNCE_FORM = {
     "enabled": True,
     "imap_host": "imap.example.com",

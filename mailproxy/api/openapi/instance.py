@@ -31,7 +31,7 @@ INSTANCE = {
         "getBounce",
         "Look at how bounces are fetched",
         schemas_instance.Bounce,
-        examples.DONE | examples.BOUNCE,
+        examples.DONE | examples.BOUNCE | {"health": examples.MAILBOX_HEALTH},
     ),
     "PUT /instance/bounce": Operation(
         "changeBounce",

@@ -1,0 +1,25 @@
+"""What a mailbox is read for: each mail has its effect once, whatever the server and the network do."""
+
+from mailproxy.model import EventType
+from tests.imap.post import Post
+from tests.support.dsn import dsn
+
+BOUNCE = EventType.BOUNCE
+
+
+async def test_a_bounce_is_applied_and_leaves_the_mailbox(post: Post) -> None:
+    token = await post.sent("m1", "bob@example.com")
+    post.imap.deliver(dsn(("bob@example.com", "5.1.1"), client_id="m1", proof=token))
+    async with post.reader():
+        await post.until_events("m1", BOUNCE)
+        await post.until(lambda: not post.imap.inbox.mails)
+
+
+async def test_mail_that_arrives_while_the_server_is_idle_is_read_at_once(post: Post) -> None:
+    token = await post.sent("m1", "bob@example.com")
+    await post.change(poll_interval=3600)
+    async with post.reader():
+        await post.until(lambda: "IDLE" in post.imap.commands)
+        post.imap.deliver(dsn(("bob@example.com", "5.1.1"), proof=token))
+        await post.until_events("m1", BOUNCE)
+    assert post.imap.logins == 1
