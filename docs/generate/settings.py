@@ -17,7 +17,7 @@ _HEAD = f"""\
 {NOTE.format("`mailproxy/config.py`")}
 A flag of the command line stands above the environment, the environment above the instance file, the file above the
 default. Empty counts as not given. A name that begins with `GMP_` and is none of these is warned about, together with
-the nearest one that is. `mail-proxy NAME config` shows what is in force; secrets are never shown.
+the nearest one that is. `mail-proxy NAME config show --all` shows what is in force; secrets are never shown.
 
 Every secret is also read from the file that `…_FILE` names, such as `GMP_API_TOKEN_FILE`. Durations are seconds, or a
 number with `s`, `m`, `h` or `d`. Lists have commas between their items. `LOG_LEVEL`, `LOG_FORMAT` and
@@ -53,7 +53,7 @@ SECTIONS: Mapping[str, Mapping[str, str]] = {
         "idle_seconds": "For how long a sender waits for more mail before it ends.",
         "scheduler_active": "Send; `false` starts suspended.",
         "dispatch_on_arrival": "Wake a sender when a message arrives, rather than at its next look.",
-        "send_loop_interval": "How often, at most, senders look for what is due when nothing woke them.",
+        "send_loop_interval": "How often senders look for what is due, without dispatch on arrival.",
         "test_mode": "Send only when run-now is called.",
         "default_priority": "0 to 3, or `immediate`, `high`, `medium`, `low`, of messages that name none.",
         "max_retries": "How often a message is tried again after temporary failures.",
