@@ -48,7 +48,7 @@ class EmailBackend(BaseEmailBackend):
         password: str | None = None,
         timeout: Seconds | None = None,
         batch_size: int | None = None,
-        patience: Patience | None = None,
+        attempts: int | None = None,
         fail_silently: bool = False,
         **options: Any,
     ) -> None:
@@ -60,7 +60,7 @@ class EmailBackend(BaseEmailBackend):
         self.tenant: str | None = tenant or _setting("TENANT")
         self.timeout: Seconds = timeout or _setting("TIMEOUT", 10.0)
         self.batch_size: int = batch_size or _setting("BATCH_SIZE", 500)
-        self.patience = patience or Patience(attempts=_setting("ATTEMPTS", 3))
+        self.patience = Patience(attempts=attempts or _setting("ATTEMPTS", 3))
         self._client: MailProxyClient | None = None
         if not self.token:
             raise ImproperlyConfigured("MAILPROXY_TOKEN is not set: it is the tenant's API key")
