@@ -98,3 +98,21 @@ def _until_reported(service: Service, tenant: str, id_: str) -> dict[str, Any]:
 
 def _events(service: Service, tenant: str, id_: str) -> list[dict[str, Any]]:
     return list(service.call("GET", f"/messages/{id_}/events", tenant_id=tenant)["events"])
+
+
+def test_a_suppressed_recipient_gets_nothing_and_the_report_names_it(
+    service: Service, tenant: str, smtp: SmtpServer, endpoint: TenantEndpoint
+) -> None:
+    service.call("POST", "/suppressions", {"address": "Gone@example.com"}, tenant_id=tenant)
+    (one,) = letters(tenant, "main", range(1), to="bob@example.com, gone@example.com")
+    (forced,) = letters(tenant, "main", range(1, 2), to="gone@example.com", ignore_suppressions=True)
+    service.post([one, forced])
+    until(lambda: len(endpoint.ids(tenant, "sent")) == 2, so=service.last_words)
+    assert {delivery.id: delivery.rcpts for delivery in smtp.deliveries(tenant)} == {
+        one["id"]: ("bob@example.com",),
+        forced["id"]: ("gone@example.com",),
+    }
+    told = {report.id: report.item.get("refused_recipients") for report in endpoint.told(tenant)}
+    text = "recipient_suppressed: manual"
+    refused = {"address": "gone@example.com", "code": 550, "enhanced": "5.7.1", "text": text}
+    assert told == {one["id"]: [refused], forced["id"]: None}

@@ -101,3 +101,29 @@ def test_every_metric_of_the_service_has_a_sample(
     assert names >= {f"gmp_{name}_total" for name in COUNTED}
     assert names >= {f"gmp_{name}_seconds_count" for name in TIMED}
     assert names >= {f"gmp_{name}" for name in STANDING}
+
+
+def test_doubts_limits_and_troubles_are_counted_where_they_happen(
+    service: Service, smtp: SmtpServer, endpoint: TenantEndpoint
+) -> None:
+    doubtful = add_tenant(service, smtp, endpoint)
+    limited = add_tenant(service, smtp, endpoint, limit_per_hour=1)
+    troubled = add_tenant(service, smtp, endpoint, use_tls=True)
+    service.post(letters(doubtful, "main", range(1), to="dropdot@example.com"))
+    service.post(letters(limited, "main", range(2)))
+    service.post(letters(troubled, "main", range(1)))
+    wanted = {(doubtful, "unknown_outcomes"), (limited, "rate_limited"), (troubled, "account_troubles")}
+
+    def counted() -> set[tuple[str, str]]:
+        found = scraped(service)
+        return {
+            (tenant, name)
+            for tenant, name in wanted
+            if found.get(
+                (f"gmp_{name}_total", frozenset({"tenant_id": tenant, "account_id": "main"}.items()))
+            )
+        }
+
+    until(lambda: counted() == wanted, so=lambda: f"{counted()}\n{service.last_words()}")
+    state = frozenset({"tenant_id": troubled, "account_id": "main"}.items())
+    until(lambda: scraped(service)["gmp_account_state", state] > 0, so=service.last_words)
