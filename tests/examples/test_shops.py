@@ -61,7 +61,7 @@ def shop(
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     url = f"http://127.0.0.1:{port}"
-    made = admin.tenants.add(name, client_base_url=url, webhook_secret=webhooks.new_secret())
+    made = admin.tenants.add(name, webhook_secret=webhooks.new_secret())
     secret = admin.tenants.new_webhook_secret(name).webhook_secret
     assert made.api_key
     assert secret
@@ -87,6 +87,7 @@ def shop(
     ):
         try:
             until(lambda: _answers(client), 60.0, so=log.read_text, every=0.05)
+            admin.tenants.update(name, client_base_url=url)
             yield Shop(name, client, secret)
         finally:
             server.kill()
