@@ -236,14 +236,14 @@ SELECT min(id), count(*) FROM (
     ORDER BY m.id DESC LIMIT %(size)s) w;
 
 -- name: events
-SELECT e.id, e.kind, extract(epoch FROM e.at)::float8, e.detail, NOT EXISTS (SELECT FROM outbox o WHERE o.event_id = e.id)
-       AND NOT EXISTS (SELECT FROM undelivered u WHERE u.event_id = e.id)
+SELECT e.id, e.kind, extract(epoch FROM e.at)::float8, e.detail, (SELECT o.event_id FROM outbox o WHERE o.event_id = e.id) IS NULL
+       AND (SELECT u.event_id FROM undelivered u WHERE u.event_id = e.id) IS NULL
 FROM message m JOIN event e ON e.message_id = m.id
 WHERE m.tenant_pk = %(tenant)s AND m.client_id = %(client_id)s ORDER BY e.id;
 
 -- name: history
-SELECT e.message_id, e.id, e.kind, extract(epoch FROM e.at)::float8, e.detail, NOT EXISTS (SELECT FROM outbox o WHERE o.event_id = e.id)
-       AND NOT EXISTS (SELECT FROM undelivered u WHERE u.event_id = e.id)
+SELECT e.message_id, e.id, e.kind, extract(epoch FROM e.at)::float8, e.detail, (SELECT o.event_id FROM outbox o WHERE o.event_id = e.id) IS NULL
+       AND (SELECT u.event_id FROM undelivered u WHERE u.event_id = e.id) IS NULL
 FROM event e WHERE e.message_id = ANY(%(ids)s) ORDER BY e.id;
 
 -- name: message_known

@@ -141,8 +141,9 @@ RETURNING account_pk, slot;
 
 -- name: release_leases
 -- Where something claimed is left the lease only ends: the scout then has somebody look, whatever the account's state.
+-- Counted, because EXISTS is planned as if the first row of the table would do.
 WITH mine AS MATERIALIZED (
-    SELECT l.account_pk, l.slot, EXISTS (SELECT FROM q WHERE q.account_pk = l.account_pk AND q.phase > 0) AS left_over
+    SELECT l.account_pk, l.slot, (SELECT count(*) FROM q WHERE q.account_pk = l.account_pk AND q.phase > 0) > 0 AS left_over
     FROM account_lease l
     WHERE l.epoch = %(epoch)s AND (%(account)s::bigint IS NULL OR (l.account_pk, l.slot) = (%(account)s, %(slot)s))),
 ended AS (
@@ -194,7 +195,7 @@ SELECT slot FROM account_lease WHERE account_pk = %(account)s AND expires_at < n
 -- name: forget_leases
 -- Nothing of theirs is left to settle; otherwise the scout would have somebody look for ever at a slot nobody takes.
 DELETE FROM account_lease l WHERE l.account_pk = %(account)s AND l.expires_at < now()
-  AND (NOT EXISTS (SELECT FROM q WHERE q.account_pk = l.account_pk AND q.epoch = l.epoch)
+  AND ((SELECT count(*) FROM q WHERE q.account_pk = l.account_pk AND q.epoch = l.epoch) = 0
        OR EXISTS (SELECT FROM account_lease f WHERE f.account_pk = l.account_pk AND f.epoch = l.epoch AND f.expires_at > now()));
 
 -- name: suspect_alone

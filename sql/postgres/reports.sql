@@ -1,12 +1,13 @@
 -- What tenants are told, and when.
 
 -- name: claim_tenants
+-- The oldest of a tenant's outbox is asked for: EXISTS may be planned as a scan, which a tenant without reports ends last.
 WITH due AS (
     SELECT t.pk FROM tenant t JOIN tenant_sync s ON s.tenant_pk = t.pk
     WHERE (t.client_base_url IS NOT NULL OR %(fallback)s) AND s.switched_off IS NULL
       AND (s.lease_until IS NULL OR s.lease_until < now())
       AND (s.poked_at IS NOT NULL
-           OR (coalesce(s.next_try_at, now()) <= now() AND EXISTS (SELECT FROM outbox o WHERE o.tenant_pk = t.pk))
+           OR (coalesce(s.next_try_at, now()) <= now() AND (SELECT min(o.event_id) FROM outbox o WHERE o.tenant_pk = t.pk) IS NOT NULL)
            OR (coalesce(s.next_try_at, now()) <= now()
                AND EXISTS (SELECT FROM undelivered u WHERE u.tenant_pk = t.pk AND u.next_try_at <= now()))
            OR (coalesce(s.next_try_at, now()) <= now() AND t.active
@@ -30,7 +31,7 @@ WHERE epoch IN (SELECT epoch FROM process WHERE owner = ANY(%(owners)s));
 -- 0 when somebody is due now; leases in force count as due when they end.
 SELECT extract(epoch FROM min(greatest(coalesce(s.lease_until, now()), CASE
         WHEN s.poked_at IS NOT NULL THEN now()
-        WHEN EXISTS (SELECT FROM outbox o WHERE o.tenant_pk = t.pk) THEN coalesce(s.next_try_at, now())
+        WHEN (SELECT min(o.event_id) FROM outbox o WHERE o.tenant_pk = t.pk) IS NOT NULL THEN coalesce(s.next_try_at, now())
         ELSE least((SELECT greatest(u.next_try_at, s.next_try_at) FROM undelivered u
                     WHERE u.tenant_pk = t.pk AND u.next_try_at IS NOT NULL ORDER BY u.next_try_at LIMIT 1),
                    CASE WHEN t.active THEN greatest(coalesce(s.last_call_at, 'epoch') + make_interval(secs => %(interval)s),
@@ -38,7 +39,7 @@ SELECT extract(epoch FROM min(greatest(coalesce(s.lease_until, now()), CASE
     END)) - now())::float8
 FROM tenant t JOIN tenant_sync s ON s.tenant_pk = t.pk
 WHERE (t.client_base_url IS NOT NULL OR %(fallback)s) AND s.switched_off IS NULL
-  AND (t.active OR s.poked_at IS NOT NULL OR EXISTS (SELECT FROM outbox o WHERE o.tenant_pk = t.pk)
+  AND (t.active OR s.poked_at IS NOT NULL OR (SELECT min(o.event_id) FROM outbox o WHERE o.tenant_pk = t.pk) IS NOT NULL
        OR EXISTS (SELECT FROM undelivered u WHERE u.tenant_pk = t.pk AND u.next_try_at IS NOT NULL));
 
 -- name: sync_standings
@@ -67,7 +68,7 @@ SELECT coalesce(max(id), 0) FROM event;
 -- name: events_after
 SELECT t.id, e.id, e.kind, extract(epoch FROM e.at)::float8, m.id, m.client_id, a.id, m.priority, m.batch_code, e.detail, 0
 FROM event e JOIN message m ON m.id = e.message_id JOIN tenant t ON t.pk = e.tenant_pk LEFT JOIN account a ON a.pk = m.account_pk
-WHERE e.id IN ((SELECT id FROM event WHERE id > %(after)s ORDER BY id LIMIT %(limit)s) UNION ALL SELECT id FROM event WHERE id = ANY(%(missed)s))
+WHERE e.id = ANY(ARRAY(SELECT id FROM event WHERE id > %(after)s ORDER BY id LIMIT %(limit)s)) OR e.id = ANY(%(missed)s)
 ORDER BY e.id;
 
 -- name: acknowledge
@@ -85,7 +86,8 @@ SELECT event_id FROM d UNION ALL SELECT event_id FROM u;
 -- name: hold_reports
 WITH r AS (SELECT * FROM json_to_recordset(%(rows)s::json) AS r(event_id bigint, wait float8, cause text)),
 d AS (
-    DELETE FROM outbox o USING r WHERE o.tenant_pk = %(tenant)s AND o.event_id = r.event_id
+    DELETE FROM outbox o USING r
+    WHERE o.tenant_pk = %(tenant)s AND o.event_id = ANY(ARRAY(SELECT event_id FROM r)) AND o.event_id = r.event_id
       AND EXISTS (SELECT FROM tenant_sync s WHERE s.tenant_pk = %(tenant)s AND s.epoch = %(epoch)s)
     RETURNING o.event_id, o.message_id, r.wait, r.cause),
 i AS (
