@@ -7,7 +7,7 @@ ARGS ?=
 JOBS ?= 4
 
 .DEFAULT_GOAL := help
-.PHONY: help demo docs test campaign corpus fuzz check deploy-check fix bench run lock clean
+.PHONY: help demo docs test campaign corpus fuzz check deploy-check fix bench bench-scale locust run lock clean
 
 help: ## show what can be done
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -56,7 +56,16 @@ fix: $(VENV)/.installed ## apply the formatter and the safe fixes
 	$(BIN)/ruff format .
 
 bench: $(VENV)/.installed ## measure rates beside the limit program, on both databases
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check "matplotlib>=3.10,<4"
 	$(BIN)/python -m loadtests.bench $(ARGS)
+
+bench-scale: $(VENV)/.installed ## hold claims, plans, rates and memory to their targets at 1,000,000 rows (half an hour, resumable)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check "matplotlib>=3.10,<4"
+	$(BIN)/python -m loadtests.scale $(ARGS)
+
+locust: $(VENV)/.installed ## four kinds of tenants against a throw-away service, with a UI or ARGS="--headless -u 20 -t 30s"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check "locust>=2.40,<3"
+	$(BIN)/python -m loadtests.locusts $(ARGS)
 
 run: $(VENV)/.installed ## run a server in the foreground from the environment's GMP_ settings
 	$(BIN)/mail-proxy serve $(ARGS)

@@ -14,7 +14,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from loadtests import machine, measure, postfix, report
+from loadtests import machine, measure, plots, postfix, report
 from loadtests.checks import FigureRefused
 from loadtests.measure import Sizes
 from mailproxy import __version__
@@ -41,6 +41,7 @@ def main() -> int:
         return 1
     RESULTS.parent.mkdir(exist_ok=True)
     RESULTS.write_text(json.dumps(found, indent=2) + "\n")
+    plots.bench(found, RESULTS.parent)
     print(json.dumps(found, indent=2) if given.json else report.table(found))
     return 0
 

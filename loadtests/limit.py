@@ -212,6 +212,7 @@ def _row(client_id: str, account: int) -> dict[str, object]:
         "expires_at": None,
         "max_age": 432000.0,
         "error": None,
+        "header_id": None,
         "payload": payload,
     }
 

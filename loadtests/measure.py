@@ -64,9 +64,11 @@ class Stand:
 
 
 @asynccontextmanager
-async def stand(folder: Path, server: str | None, postmaster: int | None) -> AsyncIterator[Stand]:
+async def stand(
+    folder: Path, server: str | None, postmaster: int | None, *, name: str = "product"
+) -> AsyncIterator[Stand]:
     folder.mkdir()
-    database = fresh_database(server, folder, "product")
+    database = fresh_database(server, folder, name)
     settings = {"GMP_DB_PATH": database.url} if server is None else {}
     async with far_end(folder / "far", database) as far:
         service = Service(folder, database_url=None if server is None else database.url, settings=settings)
@@ -164,7 +166,7 @@ async def queueing(at: Stand, sizes: Sizes) -> dict[str, float]:
     }
 
 
-async def latency(at: Stand, sizes: Sizes) -> dict[str, float]:
+async def latency(at: Stand, sizes: Sizes) -> dict[str, Any]:
     """Of single messages on an idle instance whose sender lives: to the answer, and to the sink's DATA."""
     wanted = driver.ids("idle", sizes.idle)
     sent = await at.driver.post_one_by_one(wanted, sizes.idle_pause)
@@ -178,6 +180,14 @@ async def latency(at: Stand, sizes: Sizes) -> dict[str, float]:
         "request_p99_ms": 1000 * driver.percentile(answers, 0.99),
         "data_p50_ms": 1000 * driver.percentile(to_data, 0.5),
         "data_p99_ms": 1000 * driver.percentile(to_data, 0.99),
+        "request_percentiles_ms": _percentiles(answers),
+        "data_percentiles_ms": _percentiles(to_data),
+    }
+
+
+def _percentiles(seconds: list[float]) -> dict[str, float]:
+    return {
+        str(share): 1000 * driver.percentile(seconds, share / 100) for share in (10, 25, 50, 75, 90, 95, 99)
     }
 
 
