@@ -21,7 +21,7 @@ from tests.support.imap import Imap
 from workers.imap.loop import Reader, Terms
 
 OWNERS = count(1)
-PROMPT = Terms(look=0.05, beat=0.3, lease=5.0)
+PROMPT = Terms(look=0.05, beat=0.3, lease=5.0, rest=lambda fails, chance: 0.05, refused=0.05)
 
 
 @dataclass

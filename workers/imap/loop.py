@@ -35,11 +35,17 @@ Connect = Callable[[Mailbox, Reach, Executor], Awaitable[Session]]
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """How a reader works: it looks for mailboxes that are due every `look` seconds, or only when asked (None)."""
+    """How a reader works: it looks for mailboxes that are due every `look` seconds, or only when asked (None).
+
+    `rest`: how long a mailbox rests after so many visits in a row that failed, by chance; `refused` at least after
+    a refused login.
+    """
 
     look: Seconds | None = 5.0
     beat: Seconds = 5.0
     lease: Seconds = 15.0
+    rest: Callable[[int, float], Seconds] = backoff
+    refused: Seconds = REFUSED_LOGIN
 
 
 @dataclass(slots=True, eq=False)
@@ -136,7 +142,7 @@ class Reader:
             _log.error("visit_failed", mailbox=leased.mailbox.name, error=str(error), exc_info=True)
             failure, wait = (
                 f"internal error: {type(error).__name__}",
-                backoff(leased.fails + 1, self.chance()),
+                self.terms.rest(leased.fails + 1, self.chance()),
             )
         finally:
             self._readings.pop(leased.pk, None)
@@ -158,8 +164,8 @@ class Reader:
             finally:
                 await session.end()
         except Trouble as trouble:
-            wait = backoff(leased.fails + 1, self.chance())
-            wait = max(wait, REFUSED_LOGIN) if trouble.stage is Stage.LOGIN else wait
+            wait = self.terms.rest(leased.fails + 1, self.chance())
+            wait = max(wait, self.terms.refused) if trouble.stage is Stage.LOGIN else wait
             _log.warning(
                 "mailbox_trouble", mailbox=leased.mailbox.name, cause=str(trouble), next_try_in=round(wait, 1)
             )
