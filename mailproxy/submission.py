@@ -48,6 +48,7 @@ class Draft:
     recipients: tuple[str, ...] = field(default=(), repr=False)
     ignore_suppressions: bool = False
     suppressed: tuple[RecipientOutcome, ...] = ()
+    header_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,6 +221,7 @@ def _new_message(draft: Draft, accounts: Mapping[str, AccountPk], settings: Sett
         max_age=max_age,
         expires_at=draft.expires_at,
         rejected=_reason(draft.faults) if draft.faults else None,
+        header_id=draft.header_id,
         suppressed=draft.suppressed,
     )
 

@@ -148,6 +148,7 @@ def draft(fields: MessageFields, default: Priority, fetchable: Fetchable | None 
         faults=tuple(faults),
         recipients=tuple(chain.from_iterable(content.get(name, ()) for name in _ADDRESSES)),
         ignore_suppressions=fields.get("ignore_suppressions", False),
+        header_id=_storable(content.get("message_id")),
     )
 
 
