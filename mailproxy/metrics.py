@@ -42,6 +42,7 @@ __all__ = [
     "exposition",
     "handover",
     "http_request",
+    "large_files",
     "queue_wait",
     "set_up",
 ]
@@ -125,6 +126,12 @@ class _Declared:
         )
         self.cache_misses = Counter(
             "gmp_cache_misses_total", "Attachments not found in the cache.", registry=self.registry
+        )
+        self.large_files = Counter(
+            "gmp_large_files_total",
+            "Large files and what became of them.",
+            ("result",),
+            registry=self.registry,
         )
 
     def _bounces(self) -> Counter:
@@ -240,6 +247,11 @@ def attachment_bytes(mode: FetchMode, octets: int) -> None:
 def cache(*, is_hit: bool) -> None:
     declared = _process.declared
     (declared.cache_hits if is_hit else declared.cache_misses).inc()
+
+
+def large_files(result: str) -> None:
+    """By result: stored, failed, downloaded, removed."""
+    _process.declared.large_files.labels(result).inc()
 
 
 def callback(result: str) -> Histogram:

@@ -29,7 +29,7 @@ _VALUES = """\
 |---|---|
 | `priority` | `immediate`, `high`, `medium`, `low` |
 | `outcome` | `sent`, `deferred`, `refused`, `unknown`, `account_trouble`, `withheld` |
-| `result` | `acknowledged`, `refused`, `failed` |
+| `result` | `acknowledged`, `refused`, `failed`; of large files `stored`, `failed`, `downloaded`, `removed` |
 | `route` | the pattern of a [route](rest.md), such as `/messages/{id}` |
 | `role` | a program: `api`, `scout`, `sender`, `reporter`, `maintenance`, … |
 | `node` | the node's id |

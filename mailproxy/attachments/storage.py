@@ -90,6 +90,7 @@ class Storage:
         self._reach = reach
         self._systems: dict[str, Any] = {}
         self._pool = ThreadPoolExecutor(THREADS, "storage")
+        self._places = asyncio.Semaphore(THREADS)
 
     async def put(
         self, wanted: Object, pieces: Callable[[], Iterable[bytes | memoryview]], size: int, **told: str
@@ -116,7 +117,8 @@ class Storage:
     async def _call(self, wanted: Object, work: Callable[[], T], within: Seconds) -> T | Failed:
         try:
             loop = asyncio.get_running_loop()
-            return await asyncio.wait_for(loop.run_in_executor(self._pool, work), within)
+            async with self._places:
+                return await asyncio.wait_for(loop.run_in_executor(self._pool, work), within)
         except TimeoutError:
             return Failed("the storage does not answer in time")
         except FileNotFoundError as error:

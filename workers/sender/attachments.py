@@ -22,6 +22,7 @@ from mailproxy.outcome import Deferred, Refused, Stage, Withheld
 from mailproxy.records import Claimed
 from mailproxy.store import Store
 from mailproxy.vault import VaultError
+from workers.sender.large_files import Offload
 from workers.sender.prepare import PutOff, Result, Work
 
 SLOTS_PER_TENANT = 3
@@ -40,12 +41,14 @@ class Attachments:
         self._store = store
         self._epoch = epoch
         self._sources = sources_of(settings, instance)
+        self._offload = Offload(store, settings)
         self._base_url = settings.attachment_base_url
         self._budget = Shares(settings.attachment_budget_mb * MEGABYTE)
         self._places: dict[tuple[TenantPk, frozenset[FetchMode]], Shares] = {}
         self._homes: dict[TenantPk, tuple[Home, float]] = {}
 
     async def aclose(self) -> None:
+        self._offload.close()
         await self._sources.aclose()
 
     async def of(self, account: Account, message: Claimed) -> Result:
@@ -69,10 +72,21 @@ class Attachments:
             result = (
                 await self.gathered(account, message, found, share) if isinstance(found, Content) else found
             )
+            if isinstance(result, Work) and result.content is not None:
+                result = await self._offloaded(account, result, result.content)
             return result
         finally:
             if not isinstance(result, Work):
                 share.give_back()
+
+    async def _offloaded(self, account: Account, work: Work, content: Content) -> Result:
+        sent = await self._offload.of(account, work.message, content)
+        if not isinstance(sent, Content):
+            return sent
+        work.content = sent
+        if work.share is not None and sent is not content:
+            work.share.become(sum(part.size for part in sent.attachments))
+        return work
 
     async def _decoded(self, message: Claimed, share: Share) -> Content | Withheld | PutOff:
         """A payload that was too long to come with the claim is read when there is room for it."""
