@@ -8,6 +8,7 @@ from mailproxy.api import (
     command_log,
     commands,
     dead_letters,
+    downloads,
     instance,
     messages,
     pages,
@@ -20,6 +21,7 @@ from mailproxy.api import (
 from mailproxy.api.auth import Access, Authenticator, FailedAuth
 from mailproxy.api.bounds import BodyBounds, Bounds
 from mailproxy.api.exchange import Exchange
+from mailproxy.api.linked_files import LinkedFiles
 from mailproxy.api.refusals import Refusal
 from mailproxy.api.routing import Instance, Route, Services, slashes_told_apart, starlette_routes
 from mailproxy.config import Settings
@@ -35,6 +37,7 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/status", service.status, _ANY, "The queue and its processes in short."),
     Route("GET", "/stats", service.stats, _ADMIN, "Tenants, accounts and messages counted."),
     Route("GET", "/metrics", service.show_metrics, Access.METRICS, "Prometheus' text format."),
+    Route("GET", "/download/{token}/{filename}", downloads.download, _OPEN, "The file, or a range of it."),
     Route("GET", "/openapi.json", pages.openapi, _OPEN, "The OpenAPI document."),
     Route("GET", "/docs", pages.docs, _OPEN, "A page."),
     Route("GET", "/redoc", pages.redoc, _OPEN, "A page."),
@@ -106,6 +109,7 @@ def build(settings: Settings, store: Store, *, node: str = "", bounds: Bounds | 
         intake=Intake(settings, store.queue),
         failed_auth=FailedAuth(),
         instance=Instance(store.fleet),
+        linked_files=LinkedFiles(settings, store),
         routes=ROUTES,
     )
     router = Router(starlette_routes(ROUTES, services), redirect_slashes=False, default=_not_found)

@@ -55,6 +55,13 @@ ERRORS: Mapping[str, Word] = {
         "The disk is nearly full, so no mail is accepted; come back after `Retry-After`.",
         "The disk is nearly full: nothing is accepted",
     ),
+    "file_unavailable": Word(
+        "The file is there, but its storage does not answer; come back after `Retry-After`.",
+        "The file's storage does not answer",
+    ),
+    "link_ended": Word("The link's time is over, or its file is gone.", "This link has ended"),
+    "link_invalid": Word("The link was not made here, or not as it is now.", "This is not a valid link"),
+    "range_not_satisfiable": Word("The file ends before the range begins.", "The file has no such range"),
     "header_timeout": Word(
         "The request header did not arrive in time.", "The request header did not arrive in time"
     ),

@@ -20,6 +20,7 @@ from mailproxy.api.answers import Answer, Json, retry_after
 from mailproxy.api.audit import Minutes
 from mailproxy.api.auth import Access, Authenticator, Caller, FailedAuth
 from mailproxy.api.exchange import REQUEST_ID, ROUTE
+from mailproxy.api.linked_files import LinkedFiles
 from mailproxy.api.refusals import Refusal
 from mailproxy.api.wire import Form
 from mailproxy.config import Settings
@@ -60,6 +61,7 @@ class Services:
     intake: Intake
     failed_auth: FailedAuth
     instance: Instance
+    linked_files: LinkedFiles
     routes: tuple["Route", ...]
     in_flight: set[tuple[int, str]] = field(default_factory=set)
 
@@ -76,6 +78,7 @@ class Call:
         self.store = services.store.noting(minutes.pending) if minutes else services.store
         self._minutes = minutes
         self.path: dict[str, str] = scope["path_params"]
+        self.method: str = scope["method"]
         self.warnings: list[str] = []
         self._scope = scope
         self._receive = receive

@@ -125,6 +125,11 @@ def of_fields(fields: Mapping[str, Any]) -> LargeFiles:
     )
 
 
+def secrets_for(place: Place, config: str | None, secrets: Mapping[str, str]) -> Mapping[str, str]:
+    """A tenant's `secrets`, if what is stored of its configuration names this place still."""
+    return secrets if of_stored(config).place == place else {}
+
+
 def shown_size(size: int) -> str:
     """As bodies and errors show it: `2.0 MB`."""
     return f"{size / MIB:.1f} MB"

@@ -135,6 +135,8 @@ class Storage:
         if digest not in self._systems:
             if reason := problem(place, self._base_dirs):
                 raise Unusable(reason)
+            if place.set_by_tenant and places.missing_secrets(place.protocol, wanted.secrets, place.options):
+                raise Unusable("the tenant's credentials for it are not there any more")
             resolver = self._resolver(place) if place.set_by_tenant and place.protocol == "s3" else None
             found = backends.options(place, wanted.secrets, self._timeout, resolver)
             import fsspec  # noqa: PLC0415 - most processes never store a file

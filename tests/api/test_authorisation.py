@@ -92,7 +92,8 @@ def test_every_route_says_who_may_use_it() -> None:
     assert all(isinstance(route.access, Access) for route in ROUTES)
     opened = {route.path for route in ROUTES if route.access is Access.PUBLIC}
     described = {"/openapi.json", "/docs", "/redoc", "/docs/rapidoc-min.js"}
-    assert opened == {"/health", "/livez", "/readyz"} | described
+    linked = {"/download/{token}/{filename}"}
+    assert opened == {"/health", "/livez", "/readyz"} | described | linked
     assert {route.path for route in ROUTES if route.access is Access.METRICS} == {"/metrics"}
 
 

@@ -142,7 +142,8 @@ def _operation(entry: _Entry, components: Components, responses: dict[str, Any])
     if entry.body is not None:
         content = _content(components.of(entry.body), operation.sent)
         described["requestBody"] = {"required": operation.body_required, "content": content}
-    described["responses"] = {"200": _answer(entry, components)}
+    done = [status for status in operation.answered_at if status < 300]
+    described["responses"] = {str(status): _answer(entry, components) for status in done}
     for status, codes in errors.of(route, entry.query, entry.body, operation.errors).items():
         if status in operation.answered_at:
             described["responses"][str(status)] = _either(entry, status, codes, components)

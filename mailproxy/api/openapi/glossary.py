@@ -28,6 +28,7 @@ TAGS: Mapping[str, str] = {
     "command-log": "instance",
     "openapi.json": "documentation",
     "docs": "documentation",
+    "download": "downloads",
     "redoc": "documentation",
 }
 
@@ -35,6 +36,8 @@ IDS: Mapping[str, str] = {
     "tenants": "The tenant's id.",
     "accounts": "The account's id.",
     "messages": "The message's id, the client's own, percent-encoded: a bare slash may be taken for the path's.",
+    "downloads": "A part of the link, as the mail says it.",
+    "messages": "The message's id, the client's own; a slash in it may be sent as it is.",
 }
 
 WORDS: Mapping[str, str] = {

@@ -67,6 +67,19 @@ _SERVICE = {
         },
     ),
     "GET /metrics": Operation("metrics", "Scrape the metrics", "text/plain"),
+    "GET /download/{token}/{filename}": Operation(
+        "download",
+        "Fetch a large file that a mail links to",
+        "application/octet-stream",
+        errors=(
+            (403, "link_invalid"),
+            (410, "link_ended"),
+            (416, "range_not_satisfiable"),
+            (503, "file_unavailable"),
+            *((503, code) for code in ("storage_full", "storage_locked", "storage_read_only")),
+        ),
+        answered_at=(200, 206),
+    ),
     "GET /openapi.json": Operation(
         "openapi", "Read this document", dict[str, Any], {"openapi": "3.1.0", "info": {"title": "mailproxy"}}
     ),
