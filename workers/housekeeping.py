@@ -1,15 +1,24 @@
 """What keeps the database small and the fleet honest; `maintenance.py` says when and by whom."""
 
-from collections.abc import Awaitable, Callable
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
-from mailproxy import log
+from mailproxy import egress, log, metrics
+from mailproxy.attachments import large
+from mailproxy.attachments.large_file import LargeFile
+from mailproxy.attachments.storage import Object, Storage
 from mailproxy.config import Settings
 from mailproxy.model import Seconds
+from mailproxy.reach import Reach
 from mailproxy.store import Store
 
 CHUNK = 1000
 MOST_CHUNKS = 200
+FILES_AT_ONCE = 100
+REMOVE_AGAIN: Seconds = 300.0
+LONGEST_PAUSE: Seconds = 86400.0
+MOST_REMOVALS = 30
 
 _log = log.get(__name__)
 
@@ -64,6 +73,44 @@ async def forget_suppressions(store: Store, settings: Settings) -> int:
     return await _in_chunks(lambda: store.suppressions.forget(limit=CHUNK))
 
 
+async def remove_large_files(store: Store, settings: Settings) -> int:
+    """Files behind links that have ended; what cannot be removed now is tried again, less and less often."""
+    storage = Storage(
+        settings.large_file_base_dir,
+        settings.attachment_timeout,
+        Reach(egress.allowed(settings.egress_allow)),
+    )
+
+    async def chunk() -> int:
+        found = await store.large_files.expired(limit=FILES_AT_ONCE)
+        done = await asyncio.gather(*(_removed(store, storage, file) for file in found))
+        await store.large_files.forget([name for name in done if name is not None])
+        return len(found)
+
+    try:
+        return await _in_chunks(chunk, FILES_AT_ONCE)
+    finally:
+        storage.close()
+
+
+async def _removed(store: Store, storage: Storage, file: LargeFile) -> str | None:
+    """The name of a file that may be forgotten."""
+    tenant = await store.directory.tenant(file.tenant_id)
+    secrets: Mapping[str, str] = {}
+    if tenant is not None and tenant.pk == file.tenant_pk:
+        secrets = large.secrets_for(file.place, tenant.large_file_config, tenant.large_file_secrets)
+    failed = await storage.remove(Object(file.place, file.object, secrets))
+    if failed is None:
+        metrics.large_files("removed")
+        return file.object
+    if file.tries >= MOST_REMOVALS:
+        _log.error("large_file_left_behind", object=file.object, place=file.place.url, error=failed.cause)
+        return file.object
+    _log.warning("large_file_not_removed", object=file.object, place=file.place.url, error=failed.cause)
+    await store.large_files.put_off(file.object, min(REMOVE_AGAIN * 2**file.tries, LONGEST_PAUSE))
+    return None
+
+
 async def forget_dead(store: Store, settings: Settings) -> int:
     """Processes that are long silent are declared dead; one that still lives finds out at its next beat."""
     return await store.fleet.forget_dead(silence(settings))
@@ -73,13 +120,13 @@ def silence(settings: Settings) -> Seconds:
     return max(60.0, 4 * settings.lease_seconds)
 
 
-async def _in_chunks(chunk: Callable[[], Awaitable[int]]) -> int:
+async def _in_chunks(chunk: Callable[[], Awaitable[int]], size: int = CHUNK) -> int:
     """Each chunk is a transaction of its own; what is left after the last one is the next tick's."""
     done = 0
     for _ in range(MOST_CHUNKS):
         count = await chunk()
         done += count
-        if count < CHUNK:
+        if count < size:
             break
     return done
 
@@ -89,6 +136,7 @@ SCHEDULE = (
     Scheduled("forget_dead", 30, forget_dead),
     Scheduled("set_aside", 30, set_aside),
     Scheduled("clean_up", 60, clean_up),
+    Scheduled("remove_large_files", 60, remove_large_files),
     Scheduled("forget_answers", 600, forget_answers),
     Scheduled("forget_commands", 600, forget_commands),
     Scheduled("forget_suppressions", 600, forget_suppressions),
