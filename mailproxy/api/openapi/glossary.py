@@ -37,7 +37,6 @@ IDS: Mapping[str, str] = {
     "accounts": "The account's id.",
     "messages": "The message's id, the client's own, percent-encoded: a bare slash may be taken for the path's.",
     "downloads": "A part of the link, as the mail says it.",
-    "messages": "The message's id, the client's own; a slash in it may be sent as it is.",
 }
 
 WORDS: Mapping[str, str] = {
