@@ -191,7 +191,6 @@ def test_every_metric_of_the_contract_is_shown_with_its_help(tmp_path: Path) -> 
         "gmp_handover_seconds",
         "gmp_http_request_seconds",
         "gmp_limit_left",
-        "gmp_attachment_bytes_total",
         "gmp_large_files_total",
         "gmp_pending_messages",
         "gmp_processes",
