@@ -129,7 +129,8 @@ async def test_every_request_shown_works_as_shown(api: Api) -> None:
                 "/suppressions", params={"tenant_id": "acme"}, json={"address": "customer@example.org"}
             )
         answer = await ask_as_shown(api.admin, label, operation)
-        assert answer.status_code == 200, (label, answer.text)
+        is_link = label.startswith("GET /download")  # one that nobody was given opens nothing
+        assert answer.status_code == (403 if is_link else 200), (label, answer.text)
         if answer.headers["content-type"] == "application/json":
             assert "warnings" not in answer.json(), label
             assert not answer.json().get("rejected"), label

@@ -182,6 +182,7 @@ def test_every_metric_of_the_contract_is_shown_with_its_help(tmp_path: Path) -> 
         "gmp_account_state",
         "gmp_account_troubles_total",
         "gmp_attachment_bytes_total",
+        "gmp_bounces_total",
         "gmp_cache_hits_total",
         "gmp_cache_misses_total",
         "gmp_callback_lag_seconds",

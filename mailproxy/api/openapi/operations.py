@@ -71,6 +71,7 @@ _SERVICE = {
         "download",
         "Fetch a large file that a mail links to",
         "application/octet-stream",
+        given={"token": "1.7.5f0c3f6e9b7d4a51", "filename": "report.pdf"},
         errors=(
             (403, "link_invalid"),
             (410, "link_ended"),
