@@ -1,5 +1,6 @@
 """The example application against a real server: it mails, hears, and serves files."""
 
+import email
 import json
 import os
 import subprocess
@@ -14,6 +15,7 @@ import pytest
 
 from mailproxy import webhooks
 from mailproxy.client import MailProxyClient
+from tests.process.peers import SmtpServer
 from tests.process.service import ROOT, until
 
 SHOP = [sys.executable, "docs/examples/shop.py"]
@@ -99,8 +101,12 @@ def test_the_shop_believes_nobody_else(shop: Shop) -> None:
     assert shop.invoices()["4"][0] == "sent"
 
 
-def test_the_shop_serves_its_files_to_whom_it_knows(shop: Shop) -> None:
+def test_the_shop_serves_its_files_to_whom_it_knows(shop: Shop, smtp: SmtpServer) -> None:
     shop.run("mail", "5", "ann@example.org")
+    until(states(shop, {"5": "sent"}), so=lambda: str(shop.invoices()), every=0.1)
+    (mail,) = (email.message_from_bytes(one) for one in smtp.contents("invoice-5"))
+    (attached,) = (part for part in mail.walk() if part.get_filename())
+    assert (attached.get_filename(), attached.get_payload(decode=True)) == ("invoice-5.txt", b"Invoice 5\n")
 
     def fetch(path: str, token: str = TOKEN) -> httpx.Response:
         headers = {"Authorization": f"Bearer {token}"}

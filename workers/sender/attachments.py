@@ -26,7 +26,7 @@ from workers.sender.large_files import Offload
 from workers.sender.prepare import PutOff, Result, Work
 
 SLOTS_PER_TENANT = 3
-HOME_KEPT: Seconds = 10.0
+HOME_KEPT: Seconds = 2.0
 PUT_OFF: Seconds = 5.0
 # The stored text, the same read as JSON, and what it decodes to.
 DECODING = 3
@@ -155,6 +155,7 @@ class Attachments:
         for part, before in zip_longest(parts, message.fetched[: len(parts)]):
             brought = await self._brought(home, part, Wanted(message.accepted_at, part.md5, before))
             if isinstance(brought, Failed):
+                self._homes.pop(home.tenant, None)
                 kind = Deferred if brought.temporary else Refused
                 return kind(Stage.PREPARE, judgement.told(part.filename, brought))
             found.append(brought)
