@@ -15,7 +15,7 @@ from mailproxy.cli.ask import Checked
 from mailproxy.cli.exits import Exit, Failure
 from mailproxy.cli.names import ACCOUNT
 from mailproxy.cli.place import Place, pass_place
-from mailproxy.client import AsyncMailProxyClient, NothingAdded, Rejection
+from mailproxy.client import Acceptance, AsyncMailProxyClient, NothingAdded, Rejection
 from mailproxy.errors import Conflict, NotFound
 from mailproxy.model import Priority
 
@@ -67,12 +67,14 @@ def send(
         fields["priority"] = int(priority)
     _check(fields)
 
-    async def work(client: AsyncMailProxyClient) -> tuple[str, str]:
+    async def work(client: AsyncMailProxyClient) -> tuple[str, Acceptance]:
         account_id = await _account(client, account, place)
         return account_id, await _queue(client, {**fields, "account_id": account_id})
 
-    account_id, pk = place.do(work)
-    _report(place, fields["id"], pk, account_id, as_json=as_json)
+    account_id, queued = place.do(work)
+    for left_out in queued.suppressed:
+        show.note(f"{left_out} is on the suppression list and gets nothing.")
+    _report(place, queued, account_id, as_json=as_json)
 
 
 def _octets(file: Path) -> bytes:
@@ -110,8 +112,7 @@ async def _account(client: AsyncMailProxyClient, wanted: str | None, place: Plac
     return chosen
 
 
-async def _queue(client: AsyncMailProxyClient, fields: dict[str, Any]) -> str:
-    """The key of the queued message."""
+async def _queue(client: AsyncMailProxyClient, fields: dict[str, Any]) -> Acceptance:
     try:
         added = await client.messages.add(fields)
     except NothingAdded as error:
@@ -119,16 +120,16 @@ async def _queue(client: AsyncMailProxyClient, fields: dict[str, Any]) -> str:
     else:
         rejected = added.rejected
         if added.accepted:
-            return added.accepted[0].pk
+            return added.accepted[0]
     text = _CONFLICTS.get(rejected[0].code, f"The message was not queued: {rejected[0].reason}.")
     raise Conflict(text, code=rejected[0].code)
 
 
-def _report(place: Place, message_id: str, pk: str, account_id: str, *, as_json: bool) -> None:
+def _report(place: Place, queued: Acceptance, account_id: str, *, as_json: bool) -> None:
     if as_json:
-        return show.document({"ok": True, "id": message_id, "pk": pk, "account_id": account_id})
-    show.details({"Queued": message_id, "Key": pk, "Account": account_id})
+        return show.document({"ok": True, **queued.raw, "account_id": account_id})
+    show.details({"Queued": queued.id, "Key": queued.pk, "Account": account_id})
     if not place.server.is_running:
         name = place.server.name
         show.note(f"{name} is not running here; start it with: mail-proxy start {name} -b")
-    return click.echo(f"See what becomes of it: {place.words} messages show {message_id}")
+    return click.echo(f"See what becomes of it: {place.words} messages show {queued.id}")

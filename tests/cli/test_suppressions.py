@@ -2,12 +2,13 @@
 
 import csv
 import io
+import json
 from pathlib import Path
 
 from mailproxy.cli.home import Instance
 from mailproxy.cli.suppression_file import parse
 from mailproxy.suppressions import Cause
-from tests.cli.conftest import CommandLine
+from tests.cli.conftest import HELLO, CommandLine
 
 HERE = ("first", "acme", "suppressions")
 
@@ -82,3 +83,14 @@ def test_a_tenant_says_that_bounces_suppress(first: Instance, acme: CommandLine)
     changed = acme.json("first", "tenants", "update", "acme", "--suppress-bounces")
     assert changed["suppress_bounces"] is True
     assert "Bounces suppress" in acme.ok("first", "acme", "info")
+
+
+def test_a_message_that_is_sent_names_who_gets_nothing(first: Instance, acme: CommandLine) -> None:
+    acme.ok(*HERE, "add", "bob@example.org")
+    refused = acme("first", "acme", "send", "-", input=HELLO)
+    assert refused.exit_code == 5
+    assert "bob@example.org: suppressed" in refused.stderr
+    both = HELLO.replace(b"To: bob@example.org", b"To: bob@example.org, eve@example.org")
+    queued = acme("first", "acme", "send", "-", "--json", input=both)
+    assert json.loads(queued.stdout)["suppressed"] == ["bob@example.org"]
+    assert "bob@example.org is on the suppression list" in queued.stderr
