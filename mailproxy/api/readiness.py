@@ -14,7 +14,7 @@ from mailproxy.shapes import present
 from mailproxy.store import Fleet
 
 SILENT: Seconds = 60.0
-NEEDED = ("scout", "reporter", "maintenance")
+NEEDED = ("scout", "reporter", "maintenance", "imap")
 _UNREADABLE = "not known: the database does not answer"
 
 

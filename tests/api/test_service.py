@@ -21,7 +21,7 @@ async def test_probes_answer_without_a_token(api: Api) -> None:
     assert (await nobody.get("/livez")).status_code == 200
     ready = await nobody.get("/readyz")
     assert (ready.status_code, ready.json()) == (200, {"ok": True, "status": "ready"})
-    for role in ("scout", "reporter", "maintenance"):
+    for role in ("scout", "reporter", "maintenance", "imap"):
         await api.store.fleet.register(f"o-{role}", "n1", role)
     verbose = (await nobody.get("/readyz?verbose")).json()
     required, useful = {"ok": True, "required": True}, {"ok": True, "required": False}
