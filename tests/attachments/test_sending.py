@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import dataclasses
 import email
 import email.policy
 import hashlib
@@ -154,7 +155,7 @@ async def test_a_source_that_hangs_holds_up_nobody_else(
         await world.until(lambda states: states[fifo] is State.ERROR)
         states = await world.states()
     assert State.SENT not in {states[id_] for id_ in hanging}
-    assert "not a regular file" in (await world.view(fifo)).error or ""
+    assert "not a regular file" in ((await world.view(fifo)).error or "")
     assert files.most <= 3
 
 
@@ -243,3 +244,35 @@ async def claim_one(world: World) -> Claim:
     epoch = await fleet.register("test/one", "node", "sender")
     await queue.take_lease(world.account, 0, epoch=epoch, ttl=30.0)
     return await queue.claim(world.account, 0, epoch=epoch, limit=1)
+
+
+@SQLITE
+async def test_what_the_server_does_not_take_is_not_sent_to_it(
+    world: World, files: Files, sink: Sink
+) -> None:
+    """B51: the size of a message is known before the server hears of it, although its base64 is not made yet."""
+    sink.manners = dataclasses.replace(sink.manners, size="100000")
+    files.serve("/mail-proxy/attachments", Manners(body=b"x" * 80_000))
+    (id_,) = await post(world, {"filename": "a.bin", "storage_path": "doc"})
+    async with world.sender():
+        await world.all_in(State.ERROR)
+    assert ((await world.view(id_)).error or "").startswith("too_large_for_server")
+    assert not [command for command in sink.commands if command.startswith("MAIL")]
+
+
+@SQLITE
+async def test_without_room_on_disk_a_message_waits(world: World, files: Files, settings: Settings) -> None:
+    settings.state_dir.mkdir(parents=True, exist_ok=True)
+    spool = settings.state_dir / "spool"
+    spool.write_text("in the way")
+    files.serve("/mail-proxy/attachments", Manners(body=b"x" * 1_500_000))
+    (id_,) = await post(world, {"filename": "a.bin", "storage_path": "doc"})
+    await world.change_account(retry_delays=(0.2,), max_retries=1000)
+    async with world.sender():
+        async with asyncio.timeout(20):
+            while not await world.events(id_):
+                await asyncio.sleep(0.02)
+        spool.unlink()
+        await world.all_in(State.SENT)
+    first = (await world.events(id_))[0]
+    assert (first.detail.error or "").startswith("Attachment fetch failed for a.bin: cannot be kept")
