@@ -333,12 +333,13 @@ o AS (
 SELECT id FROM k;
 
 -- name: cleanup
--- Finished, and reported (if anybody is told) long enough ago. The walk by primary key ends at the first message younger than the cut.
-WITH old AS (
-    SELECT m.id FROM message m
+-- Finished, and reported (if anybody is told) long enough ago. The walk by primary key ends with the first page of which
+-- nothing is older than the cut: ids grow as time does.
+WITH page AS MATERIALIZED (
+    SELECT m.id, m.created_at FROM message m
     WHERE m.id > %(after)s AND (%(tenant)s::bigint IS NULL OR m.tenant_pk = %(tenant)s)
-      AND m.created_at < now() - make_interval(secs => %(older_than)s)
     ORDER BY m.id LIMIT %(limit)s),
+old AS (SELECT id FROM page WHERE created_at < now() - make_interval(secs => %(older_than)s)),
 gone AS (
     SELECT m.id FROM message m JOIN old USING (id)
     WHERE m.status NOT IN (0, 3) AND greatest(m.done_at, m.reported_at) < now() - make_interval(secs => %(older_than)s)

@@ -281,14 +281,15 @@ UPDATE message SET status = 5, error = 'Expired before it could be sent', attemp
 DELETE FROM q WHERE id IN (SELECT id FROM q WHERE phase = 0 AND expires_at <= :now ORDER BY id LIMIT :limit) RETURNING id;
 
 -- name: cleanup
--- Finished, and reported (if anybody is told) long enough ago. The walk by primary key ends at the first message younger than the cut.
+-- Finished, and reported (if anybody is told) long enough ago. The walk by primary key ends with the first page of which
+-- nothing is older than the cut: ids grow as time does.
 CREATE TEMP TABLE IF NOT EXISTS old (id INTEGER PRIMARY KEY, gone INTEGER);
 DELETE FROM old;
 INSERT INTO old SELECT m.id, m.status NOT IN (0, 3) AND max(m.done_at, coalesce(m.reported_at, 0)) < :now - :older_than
     AND NOT EXISTS (SELECT 1 FROM outbox o WHERE o.message_id = m.id)
     AND NOT EXISTS (SELECT 1 FROM undelivered u WHERE u.message_id = m.id)
-FROM message m WHERE m.id > :after AND (:tenant IS NULL OR m.tenant_pk = :tenant) AND m.created_at < :now - :older_than
-ORDER BY m.id LIMIT :limit;
+FROM (SELECT * FROM message WHERE id > :after AND (:tenant IS NULL OR tenant_pk = :tenant) ORDER BY id LIMIT :limit) m
+WHERE m.created_at < :now - :older_than;
 DELETE FROM body WHERE message_id IN (SELECT id FROM old WHERE gone);
 DELETE FROM recipient_state WHERE message_id IN (SELECT id FROM old WHERE gone);
 DELETE FROM event WHERE message_id IN (SELECT id FROM old WHERE gone);
