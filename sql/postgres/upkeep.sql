@@ -7,7 +7,8 @@ SELECT extract(epoch FROM clock_timestamp())::float8;
 SELECT extract(epoch FROM q.due_at)::float8, extract(epoch FROM q.expires_at)::float8, q.phase, q.attempts, q.crashes, q.suspect,
        (SELECT count(*) FROM (
            SELECT FROM q o WHERE o.account_pk = q.account_pk AND NOT o.held AND o.phase = 0 AND o.due_at <= now()
-             AND (o.priority, o.due_at, o.id) < (q.priority, q.due_at, q.id) LIMIT %(most)s) a),
+             AND (o.priority, o.due_at, o.id) < (q.priority, q.due_at, q.id)
+           ORDER BY o.priority, o.due_at, o.id LIMIT %(most)s) a),
        q.epoch IS NOT NULL, p.owner, p.node, extract(epoch FROM p.seen_at)::float8, extract(epoch FROM p.left_at)::float8
 FROM q LEFT JOIN process p ON p.epoch = q.epoch WHERE q.id = %(message)s;
 
