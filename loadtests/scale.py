@@ -91,6 +91,9 @@ def _tell(known: Mapping[str, Mapping[str, Any]]) -> int:
             missed += not judged.is_met
             shown.add_row(name, judged.what, judged.shown, judged.target, "" if judged.is_met else "MISSED")
     Console(width=110, highlight=False).print(shown)
+    for name, found in known.items():
+        if any(not Judged.of(figure).is_met for figure in found["figures"]) and found["more"]:
+            print(f"{name}: {json.dumps(found['more'])}")
     return 1 if missed else 0
 
 

@@ -135,13 +135,15 @@ def _p99(what: str, seconds: list[float]) -> Judged:
 
 
 async def old_snapshot(ground: Ground) -> Found:
-    """Claims beside a transaction that began before 200,000 rows were updated and finished."""
+    """Claims beside a transaction that began before 200,000 updates: rows claimed, intended and finished, in SQL."""
     async with opened(ground, "postgres") as bench:
         with psycopg.connect(bench.database.url) as reader:
             reader.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
             reader.execute("SELECT count(*) FROM q")
-            await _pass_through(bench, ground.size(100_000))
             filler = Filler(bench.database)
+            filler.rows(Shape("p", bench.tenant, [bench.account], body=""), ground.size(100_000))
+            for change in ("UPDATE q SET epoch = 1, phase = 1", "UPDATE q SET phase = 2", "DELETE FROM q"):
+                filler.run(change)
             filler.rows(Shape("r", bench.tenant, [bench.account], body=""), 1000)
             dead = filler.run("SELECT n_dead_tup FROM pg_stat_user_tables WHERE relname = 'q'")[0][0]
             filler.close()
