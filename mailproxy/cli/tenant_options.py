@@ -1,8 +1,9 @@
 """The options that describe a tenant, shared by `tenants add` (which asks for them) and `tenants update`."""
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Self, cast
+from typing import IO, Any, Self, cast
 
 import click
 
@@ -32,7 +33,26 @@ def _has_file(given: Mapping[str, Any]) -> bool:
     return bool(given.get("auth_token_file") or given.get("auth_password_file"))
 
 
+def _json_object(_: click.Context, __: click.Parameter, file: IO[str] | None) -> dict[str, Any] | None:
+    if file is None:
+        return None
+    try:
+        found = json.load(file)
+    except ValueError as error:
+        raise click.BadParameter(f"{file.name} is no JSON: {error}") from None
+    if not isinstance(found, dict):
+        raise click.BadParameter(f"{file.name} holds no JSON object")
+    return found
+
+
 _OPTIONS = (
+    click.option(
+        "--large-files",
+        metavar="FILE",
+        type=click.File(encoding="utf-8"),
+        callback=_json_object,
+        help="File with the JSON object of large_file_config; - for stdin.",
+    ),
     click.option("--auth-token-file", metavar="FILE", help="File that holds the bearer token; - for stdin."),
     click.option("--auth-password-file", metavar="FILE", help="File that holds the password; - for stdin."),
     asked(
@@ -117,9 +137,10 @@ class Given:
     fields: Mapping[str, str]
     login: Mapping[str, str]
     limits: Mapping[str, int]
+    large_files: Mapping[str, Any] | None
 
     def __bool__(self) -> bool:
-        return bool(self.fields or self.login or self.limits)
+        return bool(self.fields or self.login or self.limits or self.large_files is not None)
 
     @classmethod
     def of(cls, options: Mapping[str, Any]) -> Self:
@@ -133,6 +154,7 @@ class Given:
             {stored: options[name] for name, stored in _FIELDS.items() if options[name] is not None},
             {name: value for name, value in login.items() if value is not None},
             {name: value for name, value in limits.items() if value is not None},
+            options["large_files"],
         )
 
     def changes(self, known: Tenant | None) -> TenantFields:
@@ -142,6 +164,8 @@ class Given:
             found["client_auth"] = self._login(known.client_auth if known else {})
         if self.limits:
             found["rate_limits"] = {**(known.rate_limits if known else {}), **self.limits}
+        if self.large_files is not None:
+            found["large_file_config"] = self.large_files
         return cast("TenantFields", found)
 
     def _login(self, known: Mapping[str, Any]) -> dict[str, str]:

@@ -1,3 +1,4 @@
+import json
 import re
 
 import pytest
@@ -52,6 +53,17 @@ def test_an_update_changes_only_what_is_given(first: Instance, mail_proxy: Comma
     assert shown["client_base_url"] == url
     assert shown["rate_limits"] == {"hourly": 3, "daily": 9}
     assert shown["active"] is False
+
+
+def test_large_files_are_configured_from_a_file(first: Instance, mail_proxy: CommandLine) -> None:
+    wanted = {"enabled": True, "max_size_mb": 2, "action": "reject"}
+    mail_proxy.ok(
+        "first", "tenants", "add", "acme", "--large-files", "-", "--name", "A", input=json.dumps(wanted)
+    )
+    assert mail_proxy.json("first", "tenants", "show", "acme")["large_file_config"] == wanted
+    for text in ("[]", "{"):
+        wrong = mail_proxy("first", "tenants", "update", "acme", "--large-files", "-", input=text)
+        assert wrong.exit_code == 2, wrong.output
 
 
 def test_an_update_of_nothing_is_wrong_usage(acme: CommandLine) -> None:
