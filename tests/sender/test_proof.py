@@ -52,5 +52,18 @@ async def test_bounces_go_to_the_mailbox_that_is_read_with_the_token_in_the_addr
         assert senders[own] == "own@example.org"
 
 
+async def test_certified_mail_keeps_its_envelope_sender(
+    store: SqlStore, settings: Settings, tmp_path: Path
+) -> None:
+    bounce = {"bounce_enabled": True, "bounce_return_path": "bounces@example.org"}
+    await store.administration.change_instance(bounce, None)
+    async with Sink(tmp_path / "sink.log") as sink:
+        world = await make_world(store, settings, sink.port, is_pec_account=True)
+        await world.post()
+        async with world.sender():
+            await world.all_in(State.SENT)
+        assert sink.messages()[0].mail_from == "alice@example.org"
+
+
 async def test_all_nodes_make_one_key(store: SqlStore) -> None:
     assert await store.administration.proof_key() == await store.administration.proof_key()

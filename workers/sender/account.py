@@ -311,7 +311,13 @@ class AccountSender:
 
     async def _hand_over(self, progress: Progress) -> Outcome:
         try:
-            return await hand_over(self._sending.handover, progress, self._pool, limited=self._limited)
+            return await hand_over(
+                self._sending.handover,
+                progress,
+                self._pool,
+                limited=self._limited,
+                certified=self._account.is_pec_account,
+            )
         except asyncio.CancelledError:
             if not self.stopping:
                 raise

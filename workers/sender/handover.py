@@ -77,9 +77,11 @@ class Progress:
         return self.work.message
 
 
-async def hand_over(shared: HandOver, progress: Progress, pool: Pool, *, limited: bool) -> Outcome:
+async def hand_over(
+    shared: HandOver, progress: Progress, pool: Pool, *, limited: bool, certified: bool = False
+) -> Outcome:
     """One attempt. Cancelled before its intent it leaves nothing behind but a closed connection."""
-    prepared = await shared.preparation.of(progress.work)
+    prepared = await shared.preparation.of(progress.work, certified=certified)
     shared.at("prepared")
     if not isinstance(prepared, Prepared):
         return prepared

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mailproxy import address, log, mime, payload, proof
 from mailproxy.attachments.shares import Share
@@ -75,9 +75,12 @@ class Preparation:
         self._render = render
         self._turn = asyncio.Lock()
 
-    async def of(self, work: Work) -> Prepared | Refused | Deferred | Withheld:
+    async def of(self, work: Work, *, certified: bool = False) -> Prepared | Refused | Deferred | Withheld:
+        """`certified` mail keeps its author as envelope sender, as it must (RFC 6109 §3.1.1)."""
         async with self._turn:
             origin = await self._origins.current()
+            if certified:
+                origin = replace(origin, return_path=None)
             if not work.message.suspect:
                 return self._rendered(work, origin)
             return await self._alone(work, origin)
