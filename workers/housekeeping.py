@@ -19,6 +19,7 @@ FILES_AT_ONCE = 100
 REMOVE_AGAIN: Seconds = 300.0
 LONGEST_PAUSE: Seconds = 86400.0
 MOST_REMOVALS = 30
+SEEN_FOR: Seconds = 365 * 86400.0
 
 _log = log.get(__name__)
 
@@ -66,6 +67,11 @@ async def forget_commands(store: Store, settings: Settings) -> int:
 async def forget_answers(store: Store, settings: Settings) -> int:
     """Answers to calls under an idempotency key that were kept long enough."""
     return await _in_chunks(lambda: store.queue.forget_answers(limit=CHUNK))
+
+
+async def forget_seen(store: Store, settings: Settings) -> int:
+    """Mails read so long ago that no message they speak of is left."""
+    return await _in_chunks(lambda: store.inbound.forget_seen(SEEN_FOR, limit=CHUNK))
 
 
 async def forget_suppressions(store: Store, settings: Settings) -> int:
@@ -140,4 +146,5 @@ SCHEDULE = (
     Scheduled("forget_answers", 600, forget_answers),
     Scheduled("forget_commands", 600, forget_commands),
     Scheduled("forget_suppressions", 600, forget_suppressions),
+    Scheduled("forget_seen", 600, forget_seen),
 )
