@@ -4,6 +4,8 @@ import hashlib
 from dataclasses import dataclass, replace
 from itertools import count
 
+import pytest
+
 from mailproxy import payload
 from mailproxy.inbound import (
     Arrival,
@@ -13,15 +15,17 @@ from mailproxy.inbound import (
     Fate,
     Leased,
     Mailbox,
+    Nothing,
     Ours,
     Returned,
     TakenIn,
     Told,
+    Unreadable,
     Verdict,
 )
-from mailproxy.model import Epoch, EventType, State, public_pk
+from mailproxy.model import Epoch, EventType, MessageId, State, public_pk
 from mailproxy.proof import token_of
-from tests.sql.conftest import World, sent
+from tests.sql.conftest import Sql, World, sent, unknown
 
 BOX = Mailbox("127.0.0.1", 993, "u", "p", "INBOX", Encryption.IMPLICIT, 60.0, Disposal.DELETE)
 
@@ -80,7 +84,7 @@ async def test_a_proven_bounce_marks_its_recipient_and_is_reported(world: World)
     message = await sent_message(world, "m1", "bob@example.com", "eve@example.com")
     imap = await reader(world)
     effects = bounce(failed("EVE@example.com"), proofs=(imap.token(message),))
-    assert await imap.take(effects) == TakenIn(Verdict.APPLIED, ("hard",), message)  # type: ignore[arg-type]
+    assert await imap.take(effects) == TakenIn(Verdict.APPLIED, ("hard",), MessageId(message))
     events = await world.store.directory.events(world.tenant, "m1")
     assert events is not None
     assert [e.event_type for e in events] == [EventType.SENT, EventType.BOUNCE]
@@ -91,3 +95,127 @@ async def test_a_proven_bounce_marks_its_recipient_and_is_reported(world: World)
     view = await world.store.directory.message(world.tenant, "m1")
     assert view is not None
     assert (view.state, view.refused) == (State.SENT, ())
+
+
+async def test_one_mail_has_one_effect(world: World) -> None:
+    message = await sent_message(world, "m1", "bob@example.com")
+    imap = await reader(world)
+    effects = bounce(failed("bob@example.com"), proofs=(imap.token(message),))
+    assert await imap.take(effects, octets=b"same") is not None
+    assert await imap.take(effects, octets=b"same") == TakenIn(Verdict.REPEATED)
+    assert await imap.take(effects, octets=b"other") == TakenIn(
+        Verdict.IGNORED, ("hard",), MessageId(message)
+    )
+    assert await world.events("m1") == [EventType.SENT, EventType.BOUNCE]
+
+
+async def test_a_graver_failure_is_told_and_a_milder_one_is_not(world: World) -> None:
+    message = await sent_message(world, "m1", "bob@example.com")
+    imap = await reader(world)
+    for code, type_ in (("422", "soft"), ("511", "hard"), ("422", "soft")):
+        await imap.take(bounce(failed("bob@example.com", code, type_), proofs=(imap.token(message),)))
+    assert await world.events("m1") == [EventType.SENT, EventType.BOUNCE, EventType.BOUNCE]
+    view = await world.store.directory.message(world.tenant, "m1")
+    assert view is not None
+    assert [(one.type, one.code) for one in view.bounced] == [("hard", "511")]
+
+
+@pytest.mark.parametrize(("strict", "verdict"), [(False, Verdict.APPLIED), (True, Verdict.UNPROVEN)])
+async def test_a_bounce_without_proof_needs_id_and_recipient_and_leave_to_count(
+    world: World, strict: bool, verdict: Verdict
+) -> None:
+    await sent_message(world, "m1", "bob@example.com")
+    imap = await reader(world, box=replace(BOX, strict=strict))
+    for wrong in (
+        bounce(failed("eve@example.com"), client_id="m1"),
+        bounce(failed("bob@example.com"), client_id="m2"),
+        bounce(failed("bob@example.com"), header_id="<x@example.com>"),
+        bounce(failed("bob@example.com"), proofs=("a" * 17,)),
+        bounce(failed("bob@example.com")),
+    ):
+        taken = await imap.take(wrong)
+        assert taken is not None
+        assert taken.verdict is Verdict.UNMATCHED
+    taken = await imap.take(bounce(failed("bob@example.com"), client_id="m1"))
+    assert taken is not None
+    assert taken.verdict is verdict
+    told = [EventType.BOUNCE] if verdict is Verdict.APPLIED else []
+    assert await world.events("m1") == [EventType.SENT, *told]
+
+
+async def test_equal_ids_of_two_tenants_are_told_apart_by_recipient_mailbox_or_proof(world: World) -> None:
+    other = await world.add_tenant("other")
+    account = await world.add_account("main", other)
+    first = await sent_message(world, "m1", "bob@example.com")
+    theirs = world.message("m1", account_pk=account, payload=letter("m1", "bob@example.com"))
+    await world.store.queue.enqueue({other: [theirs]})
+    sender = await world.sender("theirs", account=account)
+    await sender.settle(sent((await sender.authorised())[0]))
+    imap = await reader(world)
+    unclear = await imap.take(bounce(failed("bob@example.com"), client_id="m1"))
+    assert unclear is not None
+    assert unclear.verdict is Verdict.UNMATCHED
+    proven = await imap.take(bounce(failed("bob@example.com"), client_id="m1", proofs=(imap.token(first),)))
+    assert proven is not None
+    assert proven.message == first
+    own = await reader(world, "own", replace(BOX, account_pk=account, tenant_pk=other))
+    taken = await own.take(bounce(failed("bob@example.com"), client_id="m1"))
+    assert taken is not None
+    assert (taken.verdict, taken.message != first) == (Verdict.APPLIED, True)
+    foreign = await own.take(bounce(failed("bob@example.com"), proofs=(imap.token(first),)))
+    assert foreign is not None
+    assert foreign.verdict is Verdict.UNMATCHED
+
+
+async def test_a_report_on_a_message_in_doubt_proves_that_it_was_sent(world: World) -> None:
+    (message,) = await world.post("m1", payload=letter("m1", "bob@example.com"))
+    sender = await world.sender()
+    await sender.settle(unknown((await sender.authorised())[0]))
+    imap = await reader(world)
+    late = Fate(Told.DELAYED, ("bob@example.com",), "soft", "441")
+    effects = replace(bounce(late, proofs=(imap.token(message),)), kind="delay")
+    assert await imap.take(effects) == TakenIn(Verdict.APPLIED, ("delay",), message)
+    assert await world.state("m1") is State.SENT
+    assert await world.events("m1") == [EventType.UNKNOWN, EventType.SENT]
+
+
+async def test_a_bounce_that_overtakes_its_message_waits_for_it(world: World, sql: Sql) -> None:
+    (message,) = await world.post("m1", payload=letter("m1", "bob@example.com"))
+    sender = await world.sender()
+    (claimed,) = await sender.authorised()
+    imap = await reader(world)
+    inbound = world.store.inbound
+    effects = bounce(failed("bob@example.com"), proofs=(imap.token(message),))
+    taken = await imap.take(effects, octets=b"early")
+    assert taken is not None
+    assert taken.verdict is Verdict.EARLY
+    await sender.settle(sent(claimed))
+    assert await inbound.parked(imap.leased, 9) == []
+    past = "now() - interval '1 s'" if imap.world.store.engine.__class__.__name__ == "PostgresEngine" else "0"
+    sql(f"UPDATE parked SET next_try_at = {past}")
+    (parked,) = await inbound.parked(imap.leased, 9)
+    assert parked.octets == b"early"
+    again = await inbound.retry(imap.leased, imap.epoch, parked, effects, imap.ours)
+    assert again == TakenIn(Verdict.APPLIED, ("hard",), message)
+    assert await inbound.retry(imap.leased, imap.epoch, parked, effects, imap.ours) is None
+    assert await world.events("m1") == [EventType.SENT, EventType.BOUNCE]
+
+
+async def test_a_complaint_is_an_event_and_other_mail_is_none(world: World) -> None:
+    message = await sent_message(world, "m1", "bob@example.com")
+    imap = await reader(world)
+    fate = Fate(Told.COMPLAINED, ("bob@example.com",))
+    complaint = Returned("complaint", (fate,), proofs=(imap.token(message),))
+    assert await imap.take(complaint) == TakenIn(Verdict.APPLIED, ("complaint",), MessageId(message))
+    assert await imap.take(Nothing("auto-reply")) == TakenIn(Verdict.IGNORED, ("auto-reply",))
+    assert await imap.take(Unreadable("?")) == TakenIn(Verdict.QUARANTINED, ("quarantined",))
+    assert await world.events("m1") == [EventType.SENT, EventType.COMPLAINT]
+
+
+async def test_a_stranger_takes_nothing_in(world: World) -> None:
+    imap = await reader(world)
+    stranger = replace(imap, epoch=await world.process("stranger", role="imap"))
+    assert await stranger.take(Nothing("none"), 5) is None
+    assert await world.store.inbound.lease(BOX, epoch=stranger.epoch, ttl=9.0) is None
+    assert await world.store.inbound.lease(BOX, epoch=stranger.epoch, ttl=9.0, succeeds=("imap",)) is not None
+    assert await imap.take(Nothing("none"), 6) is None

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from dataclasses import replace
 from operator import attrgetter
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -42,7 +43,7 @@ FIELDS = {
     "Fields of a tenant": {*TenantForm.names(), *TenantInfo.__annotations__},
     "Fields of an account": {*AccountForm.names(), *AccountInfo.__annotations__},
     "Instance settings": {*InstanceChange.names(), *InstanceInfo.__annotations__},
-    "Reports": set(told("t", REPORT, 1)),
+    "Reports": {*told("t", REPORT, 1), *told("t", replace(REPORT, event_type=EventType.BOUNCE), 1)},
 }
 SYNONYMS = {"LOG_LEVEL", "LOG_FORMAT", "MAIL_PROXY_DB_PATH"}
 CONTEXT = {"GMP_INSTANCE", "GMP_TENANT"}
