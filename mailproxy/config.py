@@ -243,6 +243,9 @@ class Settings(BaseModel):
     bounce_processed: Annotated[str, Field(pattern=r"^(delete|seen|move:[^\x00-\x1f\x7f]+)$")] = "delete"
     bounce_strict: bool = False
     pec_acceptance_timeout: Duration = 1800.0
+    pec_issuers: Path | None = None
+    pec_unverified: Annotated[Literal["apply", "record"], BeforeValidator(_lower)] | None = None
+    pec_receipt_retention_seconds: Wait = 913 * 86400.0
 
     lease_seconds: Duration = 15.0
     drain_seconds: Wait = 60.0
@@ -367,4 +370,8 @@ def problems(settings: Settings) -> list[str]:
         found.append("GMP_DB_PATH: :memory: cannot be shared by processes: name a file")
     if settings.bounce_enabled and settings.bounce_imap_host is None:
         found.append("GMP_BOUNCE_IMAP_HOST is not set although GMP_BOUNCE_ENABLED is true")
+    if settings.pec_issuers is not None and not settings.pec_issuers.is_file():
+        found.append(
+            f"GMP_PEC_ISSUERS: there is no file {settings.pec_issuers}: name one of certificates in PEM"
+        )
     return found

@@ -6,6 +6,7 @@ from typing import TypedDict
 
 from mailproxy.instance import BounceSettings
 from mailproxy.model import IMAPS_PORT, Account, AccountPk, Instant, MessageId, Seconds, TenantPk
+from mailproxy.pec.reading import Proof
 
 
 class Encryption(StrEnum):
@@ -205,7 +206,7 @@ class Unreadable:
     reason: str
 
 
-Effects = Returned | Nothing | Unreadable
+Effects = Returned | Proof | Nothing | Unreadable
 
 
 class Verdict(StrEnum):

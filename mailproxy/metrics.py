@@ -43,6 +43,7 @@ __all__ = [
     "handover",
     "http_request",
     "large_files",
+    "pec_events",
     "queue_wait",
     "set_up",
 ]
@@ -97,6 +98,7 @@ class _Declared:
             "account_troubles", "Times an account came into another trouble: refused login, no server, TLS."
         )
         self._count_attachments()
+        self.pec_events = self._by("type", "pec_events", "Events of certified mail, by type.")
         self.connections = Gauge(
             "gmp_smtp_connections",
             "Open SMTP connections.",
@@ -143,6 +145,9 @@ class _Declared:
 
     def _counter(self, name: str, text: str) -> Counter:
         return Counter(f"gmp_{name}_total", text, self._account_labels(), registry=self.registry)
+
+    def _by(self, label: str, name: str, text: str) -> Counter:
+        return Counter(f"gmp_{name}_total", text, (label,), registry=self.registry)
 
     def _histogram(
         self, name: str, text: str, labels: tuple[str, ...], buckets: tuple[float, ...]
@@ -229,6 +234,11 @@ def clear(directory: Path) -> None:
 def account(tenant_id: str, account_id: str) -> AccountMetrics:
     """The account's series; they begin at zero with the first call."""
     return _process.declared.account(tenant_id, account_id)
+
+
+def pec_events(kind: str) -> Counter:
+    """By type of event: pec_acceptance, pec_relay, pec_delivery, pec_warning, pec_error, pec_timeout."""
+    return _process.declared.pec_events.labels(kind)
 
 
 def queue_wait(priority: Priority) -> Histogram:

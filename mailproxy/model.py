@@ -66,6 +66,15 @@ class EventType(StrEnum):
     EXPIRED = "expired"
     BOUNCE = "bounce"
     COMPLAINT = "complaint"
+    PEC_ACCEPTANCE = "pec_acceptance"
+    PEC_RELAY = "pec_relay"
+    PEC_DELIVERY = "pec_delivery"
+    PEC_WARNING = "pec_warning"
+    PEC_ERROR = "pec_error"
+    PEC_TIMEOUT = "pec_timeout"
+
+
+CERTIFIED = frozenset(kind for kind in EventType if kind.startswith("pec_"))
 
 
 class OnUnknownOutcome(StrEnum):
@@ -182,6 +191,22 @@ class BouncedRecipient:
 
 
 @dataclass(frozen=True, slots=True)
+class CertifiedDetail:
+    """What a receipt of certified mail says, in the provider's words where it has a `type`, `error` and reason; `at`
+    is its provider's time, `receipt` its number among those of the client's id."""
+
+    type: str
+    receipt: int
+    signature: str
+    at: Instant | None = None
+    recipients: tuple[str, ...] = ()
+    provider: str | None = None
+    identifier: str | None = None
+    error: str | None = None
+    error_reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class EventDetail:
     """What an event says besides its type; empty fields are left out of its JSON."""
 
@@ -199,17 +224,23 @@ class EventDetail:
     bounce_code: str | None = None
     bounce_reason: str | None = None
     verified: bool = False
+    pec: CertifiedDetail | None = None
 
     def to_json(self) -> str:
         said = {k: v for k in self.__slots__ if (v := getattr(self, k)) not in (None, False, ())}
         if self.refused:
             said["refused"] = [asdict(one) for one in self.refused]
+        if self.pec is not None:
+            said["pec"] = {k: v for k, v in asdict(self.pec).items() if v not in (None, ())}
         return json.dumps(said)
 
     @classmethod
     def from_json(cls, text: str) -> "EventDetail":
         values = json.loads(text)
         values["refused"] = tuple(RefusedRecipient(**r) for r in values.get("refused", ()))
+        if "pec" in values:
+            receipt = values["pec"]
+            values["pec"] = CertifiedDetail(**receipt | {"recipients": tuple(receipt.get("recipients", ()))})
         return cls(**values)
 
 

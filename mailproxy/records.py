@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from mailproxy.authorization import ClientAuth
+from mailproxy.certified import Certified, CertifiedRecipient, Door
 from mailproxy.model import (
     IMAPS_PORT,
     Account,
@@ -44,13 +45,14 @@ class NewMessage:
     rejected: str | None = None
     header_id: str | None = None
     suppressed: "tuple[RecipientOutcome, ...]" = ()
+    certified: Certified | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Admission:
     """What messages are held against at the door: the tenant's accounts by id, and whether it has suppressions."""
 
-    accounts: Mapping[str, AccountPk]
+    accounts: Mapping[str, Door]
     suppresses: bool
 
 
@@ -333,7 +335,8 @@ class AccountView:
 
 @dataclass(frozen=True, slots=True)
 class MessageView:
-    """A message as listed. `refused` are the recipients the server would not take."""
+    """A message as listed. `refused` are the recipients the server would not take; mail that is certified has
+    its recipients in `certified`."""
 
     id: MessageId
     client_id: str
@@ -353,6 +356,7 @@ class MessageView:
     payload: str | None = field(default=None, repr=False)
     refused: tuple[RecipientOutcome, ...] = ()
     bounced: tuple[BouncedRecipient, ...] = ()
+    certified: tuple[CertifiedRecipient, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
+from mailproxy import pec
 from mailproxy.attachments.large import SET_BY_TENANT
 from mailproxy.audit import Entry
 from mailproxy.figures import Overview, SyncStanding, Totals
@@ -156,6 +157,7 @@ def message(view: MessageView, instance: int) -> dict[str, Any]:
             "sent_ts": done_at if is_sent else None,
             "error_ts": None if is_sent else done_at,
             "error": view.error,
+            **_certified(view),
             "refused_recipients": [_refused(one) for one in view.refused] or None,
             **_bounce(view),
             "reported_ts": seconds(view.reported_at),
@@ -203,6 +205,18 @@ def _bounce(view: MessageView) -> dict[str, Any]:
             for one in view.bounced
         ],
     }
+
+
+def _certified(view: MessageView) -> dict[str, Any]:
+    """As in the reference a failure, or an acceptance that does not come, ends a message's being certified."""
+    status = pec.overall(one.state for one in view.certified)
+    if status is None:
+        return {"is_pec": False}
+    recipients = [
+        present({"address": one.address, "state": one.state, "ts": seconds(one.at)}) for one in view.certified
+    ]
+    is_pec = not status.is_failure and status is not pec.State.TIMED_OUT
+    return {"is_pec": is_pec, "pec_status": status, "pec_recipients": recipients}
 
 
 def command(entry: Entry) -> dict[str, Any]:
@@ -347,7 +361,10 @@ def dead_letter(letter: DeadLetter) -> dict[str, Any]:
 
 
 def _detail(detail: EventDetail) -> dict[str, Any]:
-    return {name: value for name, value in asdict(detail).items() if value not in (None, False, ())}
+    told = {name: value for name, value in asdict(detail).items() if value not in (None, False, ())}
+    if detail.pec is not None:
+        told["pec"] = {name: value for name, value in asdict(detail.pec).items() if value not in (None, ())}
+    return told
 
 
 def event(view: EventView) -> dict[str, Any]:

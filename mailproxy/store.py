@@ -50,6 +50,7 @@ from mailproxy.records import (
     TenantWrite,
 )
 from mailproxy.reports import CallSettled, DeadLetter, Held, Report, Selection, TenantCall
+from mailproxy.store_certified import CertifiedMail
 from mailproxy.store_inbound import Inbound
 from mailproxy.suppressions import Cause, NewSuppression, Suppression, SuppressionFilter
 from mailproxy.tokens import Principal
@@ -387,6 +388,8 @@ class Store(Protocol):
     def upkeep(self) -> Upkeep: ...
     @property
     def inbound(self) -> Inbound: ...
+    @property
+    def certified(self) -> CertifiedMail: ...
     @property
     def administration(self) -> Administration: ...
     @property

@@ -4,12 +4,14 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from mailproxy import address, log, suppressions
+from mailproxy import address, log, payload, suppressions
+from mailproxy.certified import Certified, Door
 from mailproxy.checks import Fault
 from mailproxy.config import Settings
 from mailproxy.intake import Intake
-from mailproxy.model import AccountPk, Instant, MessageId, Priority, Seconds, TenantPk
+from mailproxy.model import Instant, MessageId, Priority, Seconds, TenantPk
 from mailproxy.once import Kept, Once
+from mailproxy.pec import rules
 from mailproxy.records import Enqueued, NewMessage, RecipientOutcome
 from mailproxy.store import Store, Suppressions
 from mailproxy.suppressions import Cause
@@ -144,13 +146,11 @@ async def _ready(
     for tenant, ours in drafts.items():
         await intake.admit(tenant, sum(not draft.faults for draft in ours))
         standing = await store.directory.admission(tenant)
-        accounts = standing.accounts
-        checked[tenant] = [_with_account(draft, accounts) for draft in ours]
+        doors = standing.accounts
+        checked[tenant] = [_at_its_door(draft, doors) for draft in ours]
         if standing.suppresses:
             checked[tenant] = await _without_suppressed(store.suppressions, tenant, checked[tenant])
-        items = [
-            _new_message(draft, accounts, settings) for draft in checked[tenant] if _is_recordable(draft)
-        ]
+        items = [_new_message(draft, doors, settings) for draft in checked[tenant] if _is_recordable(draft)]
         if items:
             batches[tenant] = items
     return _Ready(checked, batches)
@@ -172,9 +172,13 @@ async def _announced(
     return done
 
 
-def _with_account(draft: Draft, accounts: Mapping[str, AccountPk]) -> Draft:
-    if draft.account_id in accounts:
-        return draft
+def _at_its_door(draft: Draft, doors: Mapping[str, Door]) -> Draft:
+    """The draft with the faults that only its account shows."""
+    door = doors.get(draft.account_id or "")
+    if door is not None:
+        if not door.is_pec or draft.faults:
+            return draft
+        return replace(draft, faults=tuple(rules.faults(payload.decode(draft.payload), door.pec_address)))
     code = "account_not_found" if draft.account_id else "missing_account_id"
     return replace(draft, faults=(*draft.faults, Fault("account_id", code, "")))
 
@@ -207,13 +211,16 @@ def _is_recordable(draft: Draft) -> bool:
     return not any(fault.field == "id" for fault in draft.faults)
 
 
-def _new_message(draft: Draft, accounts: Mapping[str, AccountPk], settings: Settings) -> NewMessage:
+def _new_message(draft: Draft, doors: Mapping[str, Door], settings: Settings) -> NewMessage:
+    door = doors.get(draft.account_id or "")
+    is_certified = door is not None and door.is_pec and not draft.faults
     max_age = draft.max_age
     if max_age is None and draft.expires_at is None:
-        max_age = settings.message_max_age
+        most = settings.message_max_age
+        max_age = min(most, rules.LONGEST) if is_certified else most
     return NewMessage(
         client_id=draft.client_id,
-        account_pk=accounts.get(draft.account_id or ""),
+        account_pk=door.pk if door is not None else None,
         priority=draft.priority,
         payload=draft.payload,
         batch_code=draft.batch_code,
@@ -223,7 +230,13 @@ def _new_message(draft: Draft, accounts: Mapping[str, AccountPk], settings: Sett
         rejected=_reason(draft.faults) if draft.faults else None,
         header_id=draft.header_id,
         suppressed=draft.suppressed,
+        certified=_certified(draft, settings) if is_certified else None,
     )
+
+
+def _certified(draft: Draft, settings: Settings) -> Certified:
+    content = payload.decode(draft.payload)
+    return Certified(rules.recipients(content), settings.pec_acceptance_timeout)
 
 
 def _end(draft: Draft, result: Enqueued | None) -> Accepted | Rejected:

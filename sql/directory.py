@@ -10,7 +10,7 @@ from mailproxy.model import Account, AccountPk, Instant, Seconds, TenantPk
 from mailproxy.records import AccountView, AccountWrite, Admission, Tenant, TenantWrite
 from mailproxy.tokens import Principal
 from mailproxy.vault import Vault
-from sql import rows
+from sql import receipts, rows
 from sql.engine import Engine, Work, one
 from sql.gather import Shared
 from sql.messages import SqlMessages
@@ -160,7 +160,7 @@ class SqlDirectory(SqlMessages):
         return await self.admissions.get(tenant)
 
     async def account_ids(self, tenant: TenantPk) -> dict[str, AccountPk]:
-        return dict((await self.admission(tenant)).accounts)
+        return {id_: door.pk for id_, door in (await self.admission(tenant)).accounts.items()}
 
     async def tenants_of_account(self, account_id: str) -> list[str]:
         return [t for (t,) in await self.engine.read(lambda: one("tenants_of_account", id=account_id))]
@@ -183,7 +183,7 @@ class SqlDirectory(SqlMessages):
 def _admission(tenant: TenantPk) -> Work[Admission]:
     whose = {"tenant": tenant}
     (accounts, ((suppresses,),)) = yield (Step("account_ids", whose), Step("any_suppressed", whose))
-    return Admission({id_: AccountPk(pk) for id_, pk in accounts}, bool(suppresses))
+    return Admission({row[0]: receipts.door(row) for row in accounts}, bool(suppresses))
 
 
 def _limits(kind: int, scope: int, wanted: Sequence[limits.Limit]) -> Iterator[Step]:
@@ -227,7 +227,7 @@ def _idle_account(tenant: TenantPk, account_id: str) -> Work[AccountPk | None]:
         Step("account_busy", {"tenant": tenant, "id": account_id}),
     )
     _require_idle(busy)
-    return next((AccountPk(pk) for id_, pk in found if id_ == account_id), None)
+    return next((AccountPk(row[1]) for row in found if row[0] == account_id), None)
 
 
 def _delete_account(tenant: TenantPk, account_id: str) -> Work[bool]:
@@ -246,7 +246,7 @@ def _require_idle(busy: int) -> None:
 
 def _reset_account(tenant: TenantPk, account_id: str) -> Work[bool]:
     (found,) = yield (Step("account_ids", {"tenant": tenant}),)
-    pk = next((pk for id_, pk in found if id_ == account_id), None)
+    pk = next((row[1] for row in found if row[0] == account_id), None)
     if pk is None:
         return False
     yield (Step("account_state_fresh", {"account": pk}),)

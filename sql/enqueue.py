@@ -98,6 +98,7 @@ def _enqueue(tenant: TenantPk, items: Sequence[NewMessage], fallback: bool) -> W
         for item in wanted.values()
         if item.account_pk in gone
     }
+    certified = [item for item in wanted.values() if item.certified is not None]
     # A message may be deleted between the insert that met it and the look at it: then it is new after all.
     while missing := [item for id_, item in wanted.items() if id_ not in answers]:
         (inserted,) = yield (Step("enqueue", params, [rows.new_message(item) for item in missing]),)
@@ -105,6 +106,8 @@ def _enqueue(tenant: TenantPk, items: Sequence[NewMessage], fallback: bool) -> W
         yield from _suppress((MessageId(id_), wanted[client_id]) for id_, client_id in inserted)
         if existing := [item for item in missing if item.client_id not in answers]:
             answers |= yield from _enqueue_existing(tenant, existing)
+    if certified:
+        yield from _certify(tenant, certified, answers)
     return [answers[item.client_id] for item in items]
 
 
@@ -124,7 +127,10 @@ def _enqueue_existing(tenant: TenantPk, items: Sequence[NewMessage]) -> Work[dic
             replaced.append(rows.new_message(item) | {"id": id_})
     if replaced:
         ids = [row["id"] for row in replaced]
-        yield (Step("enqueue_replace", {"tenant": tenant, "ids": ids}, replaced),)
+        yield (
+            Step("enqueue_replace", {"tenant": tenant, "ids": ids}, replaced),
+            Step("pec_forget", {"ids": ids}),
+        )
         yield from _suppress(
             (known[item.client_id][0], item)
             for item in items
@@ -138,6 +144,24 @@ def _suppress(queued: Iterable[tuple[MessageId, NewMessage]]) -> Work[None]:
     values = [{"message_id": id_, **rows.recipient(one)} for id_, item in queued for one in item.suppressed]
     if values:
         yield (Step("enqueue_suppressed", {}, values),)
+
+
+def _certify(tenant: TenantPk, items: Sequence[NewMessage], answers: Mapping[str, Enqueued]) -> Work[None]:
+    """Enter what receipts will be matched with."""
+    messages: list[dict[str, object]] = []
+    recipients: list[dict[str, object]] = []
+    for item in items:
+        answer = answers[item.client_id]
+        if item.certified is None or answer.refused is not None:
+            continue
+        look_after = item.certified.look_after
+        messages.append({"message_id": answer.message_id, "tenant_pk": tenant, "look_after": look_after})
+        recipients += [
+            {"message_id": answer.message_id, "rcpt": number, "address": address}
+            for number, address in enumerate(item.certified.recipients)
+        ]
+    if messages:
+        yield (Step("pec_messages", {}, messages), Step("pec_recipients", {}, recipients))
 
 
 def _why_not_replaced(item: NewMessage, status: Status, phase: int | None) -> str | None:

@@ -21,8 +21,9 @@ from mailproxy.inbound import (
 )
 from mailproxy.instance import BounceSettings
 from mailproxy.model import AccountPk, Epoch, Seconds
+from mailproxy.pec.reading import Proof
 from mailproxy.vault import Vault, VaultError
-from sql import returned, rows
+from sql import certified, returned, rows
 from sql.engine import Engine, Work, one
 from sql.queries import Step
 
@@ -134,6 +135,8 @@ class SqlInbound:
         match effects:
             case Returned():
                 return (yield from returned.apply(leased.mailbox, effects, ours, self.fallback))
+            case Proof():
+                return (yield from certified.apply(leased.mailbox, effects, ours, self.fallback))
             case Nothing(kind):
                 return TakenIn(Verdict.IGNORED, (kind,))
             case Unreadable():

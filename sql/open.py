@@ -7,6 +7,7 @@ from mailproxy.store import Wakeups
 from mailproxy.vault import Vault, VaultError
 from sql import migrate, queries
 from sql.administration import SqlAdministration
+from sql.certified import SqlCertified
 from sql.dead_letters import SqlDeadLetters
 from sql.directory import directory
 from sql.engine import Engine
@@ -79,6 +80,7 @@ def assemble(engine: Engine, wakeups: Wakeups, vault: Vault, *, fallback: bool) 
         administration=SqlAdministration(engine, vault),
         large_files=SqlLargeFiles(engine, vault),
         upkeep=SqlUpkeep(engine, vault),
+        certified=SqlCertified(engine, fallback),
         wakeups=wakeups,
     )
 

@@ -36,6 +36,7 @@ from mailproxy.records import (
 )
 from mailproxy.signing import Secrets
 from mailproxy.vault import Vault
+from sql import receipts
 from sql.queries import Row
 
 DEFAULT_MAX_AGE = 5 * 86400.0
@@ -348,9 +349,8 @@ def like(text: str) -> str:
 
 def message_view(row: Row) -> MessageView:
     id_, client_id, tenant_id, tenant_name, account_id, status, priority, batch, error = row[:9]
-    attempts, done, reported, created, updated, phase, tries, due, held, payload, settled, now, bounced = row[
-        9:
-    ]
+    attempts, done, reported, created, updated, phase, tries, due, held, payload, settled = row[9:20]
+    now, bounced, pec_states = row[20:]
     state = _state(Status(status), phase, due, now, bool(held))
     return MessageView(
         id=MessageId(id_),
@@ -371,6 +371,7 @@ def message_view(row: Row) -> MessageView:
         payload=payload,
         refused=tuple(r for r in recipients(settled) if not r.accepted),
         bounced=tuple(_bounced(one) for one in json.loads(bounced or "[]")),
+        certified=receipts.recipients(pec_states),
     )
 
 

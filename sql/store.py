@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from mailproxy.audit import Pending
 from mailproxy.store import Wakeups
 from sql.administration import SqlAdministration
+from sql.certified import SqlCertified
 from sql.dead_letters import SqlDeadLetters
 from sql.directory import SqlDirectory
 from sql.engine import Engine
@@ -31,6 +32,7 @@ class SqlStore:
     administration: SqlAdministration
     large_files: SqlLargeFiles
     upkeep: SqlUpkeep
+    certified: SqlCertified
     wakeups: Wakeups
 
     def noting(self, pending: Pending) -> "SqlStore":

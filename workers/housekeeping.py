@@ -9,7 +9,7 @@ from mailproxy.attachments import large
 from mailproxy.attachments.large_file import LargeFile
 from mailproxy.attachments.storage import Object, Storage
 from mailproxy.config import Settings
-from mailproxy.model import Seconds
+from mailproxy.model import EventType, Seconds
 from mailproxy.reach import Reach
 from mailproxy.store import Store
 
@@ -122,6 +122,23 @@ async def forget_dead(store: Store, settings: Settings) -> int:
     return await store.fleet.forget_dead(silence(settings))
 
 
+async def miss_acceptances(store: Store, settings: Settings) -> int:
+    """Certified mail whose acceptance does not come is told of once."""
+
+    async def chunk() -> int:
+        looked, missed = await store.certified.miss(settings.pec_acceptance_timeout, limit=CHUNK)
+        metrics.pec_events(EventType.PEC_TIMEOUT.value).inc(missed)
+        return looked
+
+    return await _in_chunks(chunk)
+
+
+async def forget_receipts(store: Store, settings: Settings) -> int:
+    """Receipts of certified mail that were kept for their time."""
+    older_than = settings.pec_receipt_retention_seconds
+    return await _in_chunks(lambda: store.certified.forget_receipts(older_than, limit=CHUNK))
+
+
 def silence(settings: Settings) -> Seconds:
     return max(60.0, 4 * settings.lease_seconds)
 
@@ -141,9 +158,11 @@ SCHEDULE = (
     Scheduled("expire", 10, expire),
     Scheduled("forget_dead", 30, forget_dead),
     Scheduled("set_aside", 30, set_aside),
+    Scheduled("miss_acceptances", 15, miss_acceptances),
     Scheduled("clean_up", 60, clean_up),
     Scheduled("remove_large_files", 60, remove_large_files),
     Scheduled("forget_answers", 600, forget_answers),
+    Scheduled("forget_receipts", 600, forget_receipts),
     Scheduled("forget_commands", 600, forget_commands),
     Scheduled("forget_suppressions", 600, forget_suppressions),
     Scheduled("forget_seen", 600, forget_seen),

@@ -7,7 +7,15 @@ from typing import Any
 
 from docs.generate.markdown import NOTE, block, code, table
 from mailproxy import shapes
-from mailproxy.model import EventDetail, EventType, MessageId, Priority, RefusedRecipient, State
+from mailproxy.model import (
+    CertifiedDetail,
+    EventDetail,
+    EventType,
+    MessageId,
+    Priority,
+    RefusedRecipient,
+    State,
+)
 from mailproxy.records import EventView
 from mailproxy.reports import Report
 from workers.reporter.callback import told
@@ -26,10 +34,25 @@ class About:
     detail: EventDetail
 
 
+def _receipt(kind: str, number: int, **more: str) -> EventDetail:
+    return EventDetail(
+        pec=CertifiedDetail(
+            type=kind,
+            receipt=number,
+            signature="verified",
+            at=AT,
+            recipients=("bob@pec.example.org",),
+            provider="Gestore PEC S.p.A.",
+            identifier="opec1@pec.example",
+            **more,
+        )
+    )
+
+
 TYPES: Mapping[EventType, About] = {
     EventType.SENT: About(
-        "A server took the message, for every recipient but those in `refused_recipients`. Only bounces and"
-        " complaints may follow.",
+        "A server took the message, for every recipient but those in `refused_recipients`. Only bounces,"
+        " complaints and receipts may follow.",
         EventDetail(attempt=1, code=250, enhanced="2.0.0", reply="queued", refused=(GONE,)),
     ),
     EventType.ERROR: About(
@@ -89,12 +112,36 @@ TYPES: Mapping[EventType, About] = {
         "A recipient told his provider that the message was unwanted.",
         EventDetail(recipient="bob@example.org", verified=True),
     ),
+    EventType.PEC_ACCEPTANCE: About(
+        "The PEC provider of the sender has accepted the message: the legal proof that it was sent.",
+        _receipt("accettazione", 1),
+    ),
+    EventType.PEC_RELAY: About(
+        "The PEC provider of a recipient has taken the message in charge.", _receipt("presa-in-carico", 2)
+    ),
+    EventType.PEC_DELIVERY: About(
+        "The message lies in a recipient's mailbox: the legal proof that it was delivered.",
+        _receipt("avvenuta-consegna", 3),
+    ),
+    EventType.PEC_WARNING: About(
+        "The message could not be delivered for twelve hours. It is not the end: delivery or failure still follows.",
+        _receipt("preavviso-errore-consegna", 2),
+    ),
+    EventType.PEC_ERROR: About(
+        "A provider has refused the message, could not deliver it, or found malware in it.",
+        _receipt("errore-consegna", 2, error="no-dest", error_reason="5.1.1 unknown mailbox"),
+    ),
+    EventType.PEC_TIMEOUT: About(
+        "No acceptance came within `GMP_PEC_ACCEPTANCE_TIMEOUT` of the sending. A later one is still reported.",
+        EventDetail(error="no acceptance by the PEC provider came in time"),
+    ),
 }
 _FIELDS = {
     "recipient": "The recipient whom it is about.",
     "bounce_type": "`hard` or `soft`.",
     "bounce_code": "The enhanced status code, or the reply code.",
     "bounce_reason": "The text of the server that refused it.",
+    "pec": "What a receipt of certified mail says: its `type` and times in the provider's words.",
     "verified": "The mail that told carries the proof that only the sent message had.",
 }
 _HEAD = f"""\

@@ -103,6 +103,10 @@ SECTIONS: Mapping[str, Mapping[str, str]] = {
         "bounce_processed": "What becomes of what was read: `delete`, `seen` or `move:FOLDER`.",
         "bounce_strict": "Believe only bounces that carry the proof of a message that was sent.",
         "pec_acceptance_timeout": "After how long without a receipt of acceptance a certified mail is reported.",
+        "pec_issuers": "File of the certificates, in PEM, whose signatures on receipts of certified mail are trusted.",
+        "pec_unverified": "Receipts without a trusted signature: `apply` them, marked, or only `record` them."
+        " Unless set, they are recorded where `GMP_PEC_ISSUERS` is set, else applied.",
+        "pec_receipt_retention_seconds": "How long receipts of certified mail are kept: 30 months unless set.",
     },
     "Nodes": {
         "lease_seconds": "For how long a sender has an account without a sign of life.",

@@ -92,6 +92,10 @@ ROUTES: tuple[Route, ...] = (
     Route("DELETE", "/suppressions", suppressions.remove, _BOTH, "Mail is sent to the address again."),
     Route("GET", "/messages", messages.listing, _BOTH, "A page of messages."),
     Route("GET", "/messages/{id:path}/events", messages.events, _BOTH, "What happened to the message."),
+    Route("GET", "/messages/{id:path}/receipts", messages.receipts, _BOTH, "The receipts of certified mail."),
+    Route(
+        "GET", "/messages/{id:path}/receipts/{n}", messages.receipt, _BOTH, "The receipt, octet for octet."
+    ),
     Route("GET", "/messages/{id:path}/explanation", messages.explanation, _BOTH, "Why it has not gone."),
     Route("POST", "/messages/{id:path}/cancel", messages.cancel, _BOTH, "It will not be sent."),
     Route("POST", "/messages/{id:path}/resolve", messages.resolve, _BOTH, "Decided as told."),

@@ -103,6 +103,7 @@ ERRORS: Mapping[str, Word] = {
         "The tenant has no message of this id; another tenant's message is missing as well.",
         "Message 'order-1001' not found",
     ),
+    "receipt_not_found": Word("The message has no receipt of this number.", "Receipt '7' not found"),
     "not_cancellable": Word(
         "The message has ended or its hand-over has begun; the text names its state.",
         "The message cannot be cancelled: it is sent",
@@ -200,6 +201,10 @@ REJECTIONS: Mapping[str, str] = {
     "invalid_header_name": "a header's name is not one (RFC 5322)",
     "invalid_header_value": "a header's value is neither text nor number nor boolean",
     "reserved_header": "a header is written by the service itself",
+    "pec_sender": "the account is of certified mail, which is from its own mailbox alone (RFC 6109)",
+    "pec_return_path": "certified mail has its author as return path (RFC 6109)",
+    "pec_bcc": "certified mail has no hidden recipients (RFC 6109)",
+    "message_too_large": "size times recipients is more than certified mail may have (RFC 6109)",
     "attachment_incomplete": "an attachment has no `filename` or `storage_path`",
     "attachment_mismatch": "an attachment's content has another MD5 than it should",
     "invalid_storage_path": "an attachment's `storage_path` holds control characters",

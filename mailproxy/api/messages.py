@@ -1,6 +1,10 @@
 """Messages as they are listed, looked at, cancelled and deleted."""
 
-from mailproxy import shapes
+import re
+
+from starlette.responses import Response
+
+from mailproxy import shapes, shapes_certified
 from mailproxy.api import paging, refusals, remedies
 from mailproxy.api.answers import Answer
 from mailproxy.api.refusals import Refusal
@@ -52,6 +56,28 @@ async def explanation(call: Call, query: TenantQuery) -> Answer:
     found = explain(evidence, Terms(settings.max_retries, 2 * settings.lease_seconds))
     findings = [remedies.finding(one, message.tenant_id) for one in found]
     return {"ok": True, "id": message.client_id, "status": message.state, "findings": findings}
+
+
+async def receipts(call: Call, query: TenantQuery) -> Answer:
+    """Also of a message that is gone: its receipts are kept for longer."""
+    found = await call.store.certified.receipts(await _owner(call, query), call.path["id"])
+    if found is None:
+        raise _missing(call)
+    instance = await call.services.instance.bits()
+    return {"ok": True, "receipts": [shapes_certified.receipt(one, instance) for one in found]}
+
+
+async def receipt(call: Call, query: TenantQuery) -> Answer:
+    """The mail as it lay in the mailbox, octet for octet."""
+    number = call.path["n"]
+    tenant = await _owner(call, query)
+    wanted = int(number) if re.fullmatch(r"[1-9][0-9]{0,8}", number) else 0
+    raw = await call.store.certified.receipt(tenant, call.path["id"], wanted)
+    if raw is None:
+        raise refusals.missing("Receipt", number)
+    name = f"receipt-{wanted}.eml"
+    headers = {"Content-Disposition": f'attachment; filename="{name}"', "X-Content-Type-Options": "nosniff"}
+    return Response(raw, media_type="message/rfc822", headers=headers)
 
 
 async def cancel(call: Call, query: TenantQuery) -> Answer:

@@ -8,11 +8,12 @@ from typing import Any, Literal
 from pydantic import Field
 from typing_extensions import Annotated, NotRequired, TypedDict  # noqa: UP035 - pydantic reads these on 3.11
 
+from mailproxy import pec
 from mailproxy.api.codes import REJECTIONS
+from mailproxy.api.schemas_certified import CertifiedRecipientInfo
 from mailproxy.api.schemas_events import BouncedRecipientInfo, EventData, EventInfo, RefusedRecipientInfo
 from mailproxy.api.wire import AnyPriority
 from mailproxy.api.wire_messages import MessageFields
-from mailproxy.explanation import Action
 from mailproxy.model import AccountCondition, OnUnknownOutcome, State
 
 Moment = Annotated[int, Field(ge=0)]
@@ -289,6 +290,9 @@ class MessageInfo(TypedDict):
     sent_ts: NotRequired[Moment]
     error_ts: NotRequired[Moment]
     error: NotRequired[str]
+    is_pec: bool
+    pec_status: NotRequired[pec.State]
+    pec_recipients: NotRequired[list[CertifiedRecipientInfo]]
     refused_recipients: NotRequired[list[RefusedRecipientInfo]]
     bounce_type: NotRequired[Literal["hard", "soft"]]
     bounce_code: NotRequired[str]
@@ -324,24 +328,6 @@ class Messages(Done):
 
 class Events(Done):
     events: list[EventInfo]
-
-
-class FindingInfo(TypedDict):
-    """What is known of a message's fate."""
-
-    code: str
-    text: str
-    blocks: bool
-    remedy: NotRequired[str]
-    action: NotRequired[Action]
-    object: NotRequired[str]
-    until: NotRequired[Moment]
-
-
-class Explanation(Done):
-    id: str
-    status: State
-    findings: list[FindingInfo]
 
 
 class Cancelled(Done):

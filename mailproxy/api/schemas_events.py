@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import Field
 from typing_extensions import Annotated, NotRequired, TypedDict  # noqa: UP035 - pydantic reads these on 3.11
 
+from mailproxy.api.schemas_certified import CertifiedData
 from mailproxy.model import EventType
 
 Moment = Annotated[int, Field(ge=0)]
@@ -48,6 +49,7 @@ class EventData(TypedDict, total=False):
     bounce_code: str
     bounce_reason: str
     verified: bool
+    pec: CertifiedData
 
 
 class EventInfo(TypedDict):

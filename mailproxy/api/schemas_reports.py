@@ -1,4 +1,4 @@
-"""The answers about reports as types: how calls to tenants stand, and dead letters."""
+"""The answers about what became of messages: explanations, how calls to tenants stand, dead letters."""
 
 from typing import NotRequired
 
@@ -6,7 +6,8 @@ from typing_extensions import TypedDict
 
 from mailproxy.api.schemas import Count, Done, Moment, Noted
 from mailproxy.api.schemas_events import EventData
-from mailproxy.model import EventType
+from mailproxy.explanation import Action
+from mailproxy.model import EventType, State
 
 
 class SyncInfo(TypedDict):
@@ -63,3 +64,21 @@ class Replayed(Noted):
 class Discarded(Noted):
     discarded: Count
     not_found: list[int]
+
+
+class FindingInfo(TypedDict):
+    """What is known of a message's fate."""
+
+    code: str
+    text: str
+    blocks: bool
+    remedy: NotRequired[str]
+    action: NotRequired[Action]
+    object: NotRequired[str]
+    until: NotRequired[Moment]
+
+
+class Explanation(Done):
+    id: str
+    status: State
+    findings: list[FindingInfo]

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Literal
 
 import click
@@ -21,6 +22,7 @@ from mailproxy.client import (
     Finding,
     Message,
     NotFound,
+    Receipt,
     Removed,
 )
 from mailproxy.model import AccountCondition, Priority, Resolution, State
@@ -138,6 +140,41 @@ def explain_message(place: Place, message_id: str, as_json: bool) -> None:
         return show.document({"id": message_id, "status": found.status, "findings": findings})
     click.echo(f"{message_id} is {found.status}.")
     return show.findings((one.text, remedies.said(one, place)) for one in found.findings)
+
+
+@messages.command("receipts")
+@click.argument("message_id", metavar="ID")
+@click.option(
+    "--save",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Write each receipt, octet for octet, into this folder.",
+)
+@show.json_option
+@pass_place
+def receipts(place: Place, message_id: str, save: Path | None, as_json: bool) -> None:
+    """List the receipts of certified mail (PEC), or save them."""
+
+    async def work(client: AsyncMailProxyClient) -> list[tuple[Receipt, bytes | None]]:
+        try:
+            found = await client.messages.receipts(message_id)
+            return [
+                (one, await client.messages.receipt(message_id, one.n) if save else None) for one in found
+            ]
+        except NotFound as error:
+            raise _missing(place, message_id) from error
+
+    found = place.do(work)
+    if save is not None:
+        save.mkdir(parents=True, exist_ok=True)
+        for one, raw in found:
+            (save / f"{one.n:03}-{one.type}.eml").write_bytes(raw or b"")
+        show.note(f"Saved {len(found)} in {save}.")
+    if as_json:
+        return show.document([one.raw for one, _ in found])
+    if not found:
+        return click.echo("No receipts.")
+    columns = ("N", "When", "What", "About", "Signature", "Outcome")
+    return show.table([show.Column(name) for name in columns], (_receipt_row(one) for one, _ in found))
 
 
 @messages.command("delete")
@@ -300,6 +337,12 @@ def _waits_for(message: Message, account: Account | None) -> dict[str, object]:
 
 
 _SAYING = ("error", "reply", "reason", "bounce_reason", "recipient")
+
+
+def _receipt_row(receipt: Receipt) -> tuple[object, ...]:
+    when = show.moment(receipt.pec_ts or receipt.received_ts)
+    about = ", ".join(receipt.recipients)
+    return (receipt.n, when, receipt.type, about, receipt.signature, receipt.outcome)
 
 
 def _event_row(event: Event) -> tuple[object, ...]:

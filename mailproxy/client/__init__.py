@@ -32,6 +32,7 @@ from mailproxy.client.answers import (
 )
 from mailproxy.client.answers_instance import Bounce, Command, Instance
 from mailproxy.client.callbacks import Report, read_reports, reports_in
+from mailproxy.client.certified import CertifiedRecipient, Receipt
 from mailproxy.client.connections import UnknownConnection, connect, register_connection
 from mailproxy.client.errors import (
     AnswerLost,
@@ -69,6 +70,7 @@ __all__ = [
     "BadRequest",
     "Bounce",
     "BouncedRecipient",
+    "CertifiedRecipient",
     "ClientError",
     "Command",
     "Conflict",
@@ -89,6 +91,7 @@ __all__ = [
     "NothingAdded",
     "Page",
     "Patience",
+    "Receipt",
     "RefusedEntry",
     "RefusedRecipient",
     "Rejection",

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
+from mailproxy.client.certified import CertifiedRecipient
 from mailproxy.client.errors import Rejection
 from mailproxy.client.reading import each as _each
 from mailproxy.client.reading import raw as _raw
@@ -250,6 +251,9 @@ class Message:
     sent_ts: float | None = None
     error_ts: float | None = None
     error: str | None = None
+    is_pec: bool = False
+    pec_status: str | None = None
+    pec_recipients: Sequence[CertifiedRecipient] = _each(CertifiedRecipient)
     refused_recipients: Sequence[RefusedRecipient] = _each(RefusedRecipient)
     bounce_type: str | None = None
     bounce_code: str | None = None

@@ -26,7 +26,8 @@ _SHOWN = 200
 class Request:
     """`path` is below the server's URL; what is None in `query` is left out.
 
-    `repeatable`: done twice it has the effect of once, so it may be sent again when its answer was lost.
+    `is_json`: so is the answer, which else is octets. `repeatable`: done twice it has the effect of once, so it may
+    be sent again when its answer was lost.
     """
 
     method: str
@@ -35,6 +36,7 @@ class Request:
     body: Mapping[str, object] | None = field(default=None, repr=False)
     headers: Mapping[str, str] = field(default_factory=dict)
     repeatable: bool = True
+    is_json: bool = True
 
     @property
     def parameters(self) -> dict[str, str]:
@@ -139,6 +141,8 @@ def _decoded(request: Request, reply: Reply | NoReply) -> Any:
     if isinstance(reply, NoReply):
         kind = AnswerLost if reply.sent else Unreachable
         return kind(f"{what}: {reply.cause}")
+    if 200 <= reply.status < 300 and not request.is_json:
+        return reply.body
     try:
         said = json.loads(reply.body)
     except (ValueError, RecursionError):

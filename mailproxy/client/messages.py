@@ -1,9 +1,11 @@
 """Calls about messages."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Literal, TypedDict, Unpack
 
 from mailproxy.client.answers import Added, Event, Explanation, Message, Page, Removed
+from mailproxy.client.certified import Receipt
 from mailproxy.client.errors import StillWaiting
 from mailproxy.client.exchange import Context, Pause, Request, Steps, ask, path, present
 from mailproxy.client.reading import many, read
@@ -166,6 +168,19 @@ def explain(context: Context, message_id: str, tenant_id: str | None = None) -> 
     return read(
         Explanation, (yield from ask(context, _about(context, "GET", message_id, tenant_id, "explanation")))
     )
+
+
+def receipts(context: Context, message_id: str, tenant_id: str | None = None) -> Steps[list[Receipt]]:
+    """The receipts of certified mail (PEC) that are kept for a message's id, the first first."""
+    answer = yield from ask(context, _about(context, "GET", message_id, tenant_id, "receipts"))
+    return many(Receipt, answer.get("receipts"))
+
+
+def receipt(context: Context, message_id: str, n: int, tenant_id: str | None = None) -> Steps[bytes]:
+    """One of them, octet for octet; raises NotFound."""
+    request = _about(context, "GET", message_id, tenant_id, "receipts", str(n))
+    found: bytes = yield from ask(context, replace(request, is_json=False))
+    return found
 
 
 def cancel(context: Context, message_id: str, tenant_id: str | None = None) -> Steps[None]:

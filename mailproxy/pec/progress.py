@@ -1,5 +1,6 @@
 """How far a certified message has come for one recipient: receipts arrive in any order and never set it back."""
 
+from collections.abc import Iterable
 from enum import StrEnum
 
 from mailproxy.pec.receipt import ReceiptKind
@@ -19,6 +20,15 @@ class State(StrEnum):
     @property
     def is_final(self) -> bool:
         return _RANK[self] >= _RANK[State.REFUSED]
+
+    @property
+    def is_failure(self) -> bool:
+        return self in (State.REFUSED, State.FAILED, State.VIRUS)
+
+    @property
+    def is_missed(self) -> bool:
+        """Whether not even an acceptance is known of."""
+        return _RANK[self] < _RANK[State.ACCEPTED]
 
 
 _RANK = {
@@ -41,6 +51,13 @@ _REACHED = {
     ReceiptKind.DELIVERY_ERROR_WARNING: State.LATE,
     ReceiptKind.VIRUS: State.VIRUS,
 }
+
+
+def overall(states: Iterable[State]) -> State | None:
+    """Of a whole message: a failure for anybody, else the least that was reached; None without recipients."""
+    found = sorted(states, key=_RANK.__getitem__)
+    failed = next((state for state in found if state.is_failure), None)
+    return failed or next(iter(found), None)
 
 
 def advanced(state: State, kind: ReceiptKind) -> State:

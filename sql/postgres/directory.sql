@@ -65,9 +65,11 @@ r AS (DELETE FROM recipient_state WHERE message_id IN (SELECT id FROM m)),
 e AS (DELETE FROM event WHERE message_id IN (SELECT id FROM m)),
 o AS (DELETE FROM outbox WHERE tenant_pk IN (SELECT pk FROM t)),
 v AS (DELETE FROM undelivered WHERE message_id IN (SELECT id FROM m)),
+p AS (DELETE FROM pec_message WHERE message_id IN (SELECT id FROM m)),
 s AS (DELETE FROM suspension WHERE tenant_pk IN (SELECT pk FROM t)),
 y AS (DELETE FROM kept_answer WHERE scope IN (SELECT pk FROM t)),
 x AS (UPDATE large_file SET expires_at = least(expires_at, now()) WHERE tenant_pk IN (SELECT pk FROM t)),
+z AS (DELETE FROM pec_receipt WHERE tenant_pk IN (SELECT pk FROM t)),
 l AS (DELETE FROM account_lease WHERE account_pk IN (SELECT pk FROM account WHERE tenant_pk IN (SELECT pk FROM t))),
 w AS (DELETE FROM rate_limit WHERE (kind = 0 AND scope IN (SELECT pk FROM t))
       OR (kind = 1 AND scope IN (SELECT pk FROM account WHERE tenant_pk IN (SELECT pk FROM t)))),
@@ -138,7 +140,7 @@ FROM rate_limit r LEFT JOIN rate_slot s USING (kind, scope, win)
 WHERE r.kind = 1 AND r.scope = ANY(%(accounts)s) ORDER BY r.scope, r.slot_s, r.win;
 
 -- name: account_ids
-SELECT id, pk FROM account WHERE tenant_pk = %(tenant)s;
+SELECT id, pk, is_pec_account, pec_address, imap_user, username FROM account WHERE tenant_pk = %(tenant)s;
 
 -- name: tenants_of_account
 SELECT t.id FROM account a JOIN tenant t ON t.pk = a.tenant_pk WHERE a.id = %(id)s ORDER BY t.id LIMIT 2;
@@ -161,6 +163,7 @@ r AS (DELETE FROM recipient_state WHERE message_id IN (SELECT id FROM m)),
 e AS (DELETE FROM event WHERE message_id IN (SELECT id FROM m)),
 o AS (DELETE FROM outbox WHERE message_id IN (SELECT id FROM m)),
 v AS (DELETE FROM undelivered WHERE message_id IN (SELECT id FROM m)),
+p AS (DELETE FROM pec_message WHERE message_id IN (SELECT id FROM m)),
 l AS (DELETE FROM account_lease WHERE account_pk IN (SELECT pk FROM a)),
 w AS (DELETE FROM rate_limit WHERE kind = 1 AND scope IN (SELECT pk FROM a)),
 u AS (DELETE FROM rate_slot WHERE kind = 1 AND scope IN (SELECT pk FROM a))
@@ -208,7 +211,9 @@ SELECT m.id, m.client_id, t.id, t.name, a.id, m.status, m.priority, m.batch_code
         FROM recipient_state r WHERE r.message_id = m.id), extract(epoch FROM now())::float8,
        (SELECT json_agg(json_build_array(r.address, r.bounce_type, r.bounce_code, r.bounce_status, r.bounce_reason,
                                          extract(epoch FROM r.bounced_at)::float8, r.bounce_verified) ORDER BY r.rcpt)::text
-        FROM recipient_state r WHERE r.message_id = m.id AND r.bounce_type IS NOT NULL)
+        FROM recipient_state r WHERE r.message_id = m.id AND r.bounce_type IS NOT NULL),
+       (SELECT json_agg(json_build_array(p.address, p.state, extract(epoch FROM p.at)::float8) ORDER BY p.rcpt)::text
+        FROM pec_recipient p WHERE p.message_id = m.id)
 FROM message m JOIN tenant t ON t.pk = m.tenant_pk
 LEFT JOIN account a ON a.pk = m.account_pk LEFT JOIN q ON q.id = m.id LEFT JOIN account_state st ON st.account_pk = q.account_pk
 WHERE (%(tenant)s::bigint IS NULL OR m.tenant_pk = %(tenant)s) AND m.id > %(after)s AND m.id < %(before)s
@@ -270,7 +275,8 @@ b AS (DELETE FROM body WHERE message_id IN (SELECT id FROM m)),
 r AS (DELETE FROM recipient_state WHERE message_id IN (SELECT id FROM m)),
 e AS (DELETE FROM event WHERE message_id IN (SELECT id FROM m)),
 o AS (DELETE FROM outbox WHERE message_id IN (SELECT id FROM m)),
-v AS (DELETE FROM undelivered WHERE message_id IN (SELECT id FROM m))
+v AS (DELETE FROM undelivered WHERE message_id IN (SELECT id FROM m)),
+p AS (DELETE FROM pec_message WHERE message_id IN (SELECT id FROM m))
 SELECT gone.client_id, m.id IS NOT NULL FROM gone LEFT JOIN m USING (id);
 
 -- name: messages_of
@@ -344,9 +350,11 @@ gone AS (
     SELECT m.id FROM message m JOIN old USING (id)
     WHERE m.status NOT IN (0, 3) AND greatest(m.done_at, m.reported_at) < now() - make_interval(secs => %(older_than)s)
       AND NOT EXISTS (SELECT FROM outbox o WHERE o.message_id = m.id)
-      AND NOT EXISTS (SELECT FROM undelivered u WHERE u.message_id = m.id) FOR UPDATE OF m SKIP LOCKED),
+      AND NOT EXISTS (SELECT FROM undelivered u WHERE u.message_id = m.id)
+      AND (m.status <> 1 OR NOT EXISTS (SELECT FROM pec_message p WHERE p.message_id = m.id AND p.look_at IS NOT NULL)) FOR UPDATE OF m SKIP LOCKED),
 b AS (DELETE FROM body WHERE message_id = ANY(ARRAY(SELECT id FROM gone))),
 r AS (DELETE FROM recipient_state WHERE message_id = ANY(ARRAY(SELECT id FROM gone))),
+p AS (DELETE FROM pec_message WHERE message_id = ANY(ARRAY(SELECT id FROM gone))),
 e AS (DELETE FROM event WHERE message_id = ANY(ARRAY(SELECT id FROM gone))),
 m AS (DELETE FROM message WHERE id = ANY(ARRAY(SELECT id FROM gone)) RETURNING id)
 SELECT (SELECT max(id) FROM old), (SELECT count(*) FROM m);

@@ -407,3 +407,36 @@ CREATE TABLE large_file (
 CREATE INDEX large_file_message ON public.large_file USING btree (message_id, revision, part);
 CREATE INDEX large_file_expiry ON public.large_file USING btree (expires_at);
 CREATE INDEX large_file_tenant ON public.large_file USING btree (tenant_pk);
+
+CREATE TABLE pec_message (
+    message_id bigint NOT NULL,
+    tenant_pk bigint NOT NULL,
+    look_at timestamp with time zone,
+    CONSTRAINT pec_message_pkey PRIMARY KEY (message_id)
+);
+CREATE INDEX pec_message_look ON public.pec_message USING btree (look_at) WHERE (look_at IS NOT NULL);
+
+CREATE TABLE pec_recipient (
+    message_id bigint NOT NULL,
+    rcpt smallint NOT NULL,
+    address text NOT NULL,
+    state text NOT NULL DEFAULT 'waiting'::text,
+    at timestamp with time zone,
+    CONSTRAINT pec_recipient_pkey PRIMARY KEY (message_id, rcpt),
+    CONSTRAINT pec_recipient_message_id_fkey FOREIGN KEY (message_id) REFERENCES pec_message(message_id) ON DELETE CASCADE
+);
+
+CREATE TABLE pec_receipt (
+    id bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
+    tenant_pk bigint NOT NULL,
+    message_id bigint NOT NULL,
+    client_id text NOT NULL,
+    n integer NOT NULL,
+    said text NOT NULL,
+    outcome text NOT NULL,
+    received_at timestamp with time zone NOT NULL DEFAULT now(),
+    raw bytea NOT NULL,
+    CONSTRAINT pec_receipt_pkey PRIMARY KEY (id),
+    CONSTRAINT pec_receipt_tenant_pk_client_id_n_key UNIQUE (tenant_pk, client_id, n)
+);
+CREATE INDEX pec_receipt_received ON public.pec_receipt USING btree (received_at);

@@ -53,6 +53,7 @@ FROM tenant LEFT JOIN tenant_sync s ON s.tenant_pk = pk WHERE id > coalesce(:aft
 DELETE FROM body WHERE message_id IN (SELECT id FROM message WHERE tenant_pk = (SELECT pk FROM tenant WHERE id = :id));
 DELETE FROM q WHERE id IN (SELECT id FROM message WHERE tenant_pk = (SELECT pk FROM tenant WHERE id = :id));
 DELETE FROM recipient_state WHERE message_id IN (SELECT id FROM message WHERE tenant_pk = (SELECT pk FROM tenant WHERE id = :id));
+DELETE FROM pec_message WHERE message_id IN (SELECT id FROM message WHERE tenant_pk = (SELECT pk FROM tenant WHERE id = :id));
 DELETE FROM event WHERE message_id IN (SELECT id FROM message WHERE tenant_pk = (SELECT pk FROM tenant WHERE id = :id));
 DELETE FROM outbox WHERE tenant_pk = (SELECT pk FROM tenant WHERE id = :id);
 DELETE FROM undelivered WHERE tenant_pk = (SELECT pk FROM tenant WHERE id = :id);
@@ -60,6 +61,7 @@ DELETE FROM message WHERE tenant_pk = (SELECT pk FROM tenant WHERE id = :id);
 DELETE FROM suspension WHERE tenant_pk = (SELECT pk FROM tenant WHERE id = :id);
 DELETE FROM kept_answer WHERE scope = (SELECT pk FROM tenant WHERE id = :id);
 UPDATE large_file SET expires_at = min(expires_at, :now) WHERE tenant_pk = (SELECT pk FROM tenant WHERE id = :id);
+DELETE FROM pec_receipt WHERE tenant_pk = (SELECT pk FROM tenant WHERE id = :id);
 DELETE FROM account_lease WHERE account_pk IN (SELECT pk FROM account WHERE tenant_pk = (SELECT pk FROM tenant WHERE id = :id));
 DELETE FROM rate_limit WHERE (kind = 0 AND scope = (SELECT pk FROM tenant WHERE id = :id)) OR (kind = 1 AND scope IN (SELECT pk FROM account WHERE tenant_pk = (SELECT pk FROM tenant WHERE id = :id)));
 DELETE FROM rate_slot WHERE (kind = 0 AND scope = (SELECT pk FROM tenant WHERE id = :id)) OR (kind = 1 AND scope IN (SELECT pk FROM account WHERE tenant_pk = (SELECT pk FROM tenant WHERE id = :id)));
@@ -125,7 +127,7 @@ FROM rate_limit r LEFT JOIN rate_slot s USING (kind, scope, win)
 WHERE r.kind = 1 AND r.scope IN (SELECT value FROM json_each(:accounts)) ORDER BY r.scope, r.slot_s, r.win;
 
 -- name: account_ids
-SELECT id, pk FROM account WHERE tenant_pk = :tenant;
+SELECT id, pk, is_pec_account, pec_address, imap_user, username FROM account WHERE tenant_pk = :tenant;
 
 -- name: tenants_of_account
 SELECT t.id FROM account a JOIN tenant t ON t.pk = a.tenant_pk WHERE a.id = :id ORDER BY t.id LIMIT 2;
@@ -140,6 +142,7 @@ SELECT count(*) FROM q JOIN account a ON a.pk = q.account_pk WHERE a.tenant_pk =
 DELETE FROM q WHERE account_pk = (SELECT pk FROM account WHERE tenant_pk = :tenant AND id = :id);
 DELETE FROM body WHERE message_id IN (SELECT id FROM message WHERE tenant_pk = :tenant AND account_pk = (SELECT pk FROM account WHERE tenant_pk = :tenant AND id = :id));
 DELETE FROM recipient_state WHERE message_id IN (SELECT id FROM message WHERE tenant_pk = :tenant AND account_pk = (SELECT pk FROM account WHERE tenant_pk = :tenant AND id = :id));
+DELETE FROM pec_message WHERE message_id IN (SELECT id FROM message WHERE tenant_pk = :tenant AND account_pk = (SELECT pk FROM account WHERE tenant_pk = :tenant AND id = :id));
 DELETE FROM event WHERE message_id IN (SELECT id FROM message WHERE tenant_pk = :tenant AND account_pk = (SELECT pk FROM account WHERE tenant_pk = :tenant AND id = :id));
 DELETE FROM outbox WHERE message_id IN (SELECT id FROM message WHERE tenant_pk = :tenant AND account_pk = (SELECT pk FROM account WHERE tenant_pk = :tenant AND id = :id));
 DELETE FROM undelivered WHERE message_id IN (SELECT id FROM message WHERE tenant_pk = :tenant AND account_pk = (SELECT pk FROM account WHERE tenant_pk = :tenant AND id = :id));
@@ -186,7 +189,9 @@ SELECT m.id, m.client_id, t.id, t.name, a.id, m.status, m.priority, m.batch_code
         FROM recipient_state r WHERE r.message_id = m.id HAVING count(*) > 0), :now,
        (SELECT json_group_array(json_array(r.address, r.bounce_type, r.bounce_code, r.bounce_status, r.bounce_reason,
                                            r.bounced_at, r.bounce_verified))
-        FROM (SELECT * FROM recipient_state WHERE message_id = m.id AND bounce_type IS NOT NULL ORDER BY rcpt) r HAVING count(*) > 0)
+        FROM (SELECT * FROM recipient_state WHERE message_id = m.id AND bounce_type IS NOT NULL ORDER BY rcpt) r HAVING count(*) > 0),
+       (SELECT json_group_array(json_array(p.address, p.state, p.at))
+        FROM (SELECT * FROM pec_recipient WHERE message_id = m.id ORDER BY rcpt) p HAVING count(*) > 0)
 FROM message m JOIN tenant t ON t.pk = m.tenant_pk
 LEFT JOIN account a ON a.pk = m.account_pk LEFT JOIN q ON q.id = m.id LEFT JOIN account_state st ON st.account_pk = q.account_pk
 WHERE (:tenant IS NULL OR m.tenant_pk = :tenant) AND m.id > :after AND m.id < :before
@@ -238,6 +243,7 @@ FROM message m WHERE m.tenant_pk = :tenant AND m.client_id IN (SELECT value FROM
 DELETE FROM q WHERE id IN (SELECT id FROM gone WHERE removed);
 DELETE FROM body WHERE message_id IN (SELECT id FROM gone WHERE removed);
 DELETE FROM recipient_state WHERE message_id IN (SELECT id FROM gone WHERE removed);
+DELETE FROM pec_message WHERE message_id IN (SELECT id FROM gone WHERE removed);
 DELETE FROM event WHERE message_id IN (SELECT id FROM gone WHERE removed);
 DELETE FROM outbox WHERE message_id IN (SELECT id FROM gone WHERE removed);
 DELETE FROM undelivered WHERE message_id IN (SELECT id FROM gone WHERE removed);
@@ -288,10 +294,12 @@ DELETE FROM old;
 INSERT INTO old SELECT m.id, m.status NOT IN (0, 3) AND max(m.done_at, coalesce(m.reported_at, 0)) < :now - :older_than
     AND NOT EXISTS (SELECT 1 FROM outbox o WHERE o.message_id = m.id)
     AND NOT EXISTS (SELECT 1 FROM undelivered u WHERE u.message_id = m.id)
+    AND (m.status <> 1 OR NOT EXISTS (SELECT 1 FROM pec_message p WHERE p.message_id = m.id AND p.look_at IS NOT NULL))
 FROM (SELECT * FROM message WHERE id > :after AND (:tenant IS NULL OR tenant_pk = :tenant) ORDER BY id LIMIT :limit) m
 WHERE m.created_at < :now - :older_than;
 DELETE FROM body WHERE message_id IN (SELECT id FROM old WHERE gone);
 DELETE FROM recipient_state WHERE message_id IN (SELECT id FROM old WHERE gone);
+DELETE FROM pec_message WHERE message_id IN (SELECT id FROM old WHERE gone);
 DELETE FROM event WHERE message_id IN (SELECT id FROM old WHERE gone);
 DELETE FROM message WHERE id IN (SELECT id FROM old WHERE gone);
 SELECT max(id), count(*) FILTER (WHERE gone) FROM old;

@@ -36,6 +36,7 @@ NOT_SEALED = {
     ("parked", "fingerprint"),
     ("parked", "octets"),
     ("large_file", "sha256"),
+    ("pec_receipt", "raw"),
 }
 
 

@@ -43,7 +43,11 @@ FIELDS = {
     "Fields of a tenant": {*TenantForm.names(), *TenantInfo.__annotations__},
     "Fields of an account": {*AccountForm.names(), *AccountInfo.__annotations__},
     "Instance settings": {*InstanceChange.names(), *InstanceInfo.__annotations__},
-    "Reports": {*told("t", REPORT, 1), *told("t", replace(REPORT, event_type=EventType.BOUNCE), 1)},
+    "Reports": {
+        name
+        for kind in (EventType.DEFERRED, EventType.BOUNCE, EventType.PEC_TIMEOUT)
+        for name in told("t", replace(REPORT, event_type=kind), 1)
+    },
 }
 SYNONYMS = {"LOG_LEVEL", "LOG_FORMAT", "MAIL_PROXY_DB_PATH"}
 CONTEXT = {"GMP_INSTANCE", "GMP_TENANT"}

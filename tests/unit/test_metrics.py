@@ -193,6 +193,7 @@ def test_every_metric_of_the_contract_is_shown_with_its_help(tmp_path: Path) -> 
         "gmp_http_request_seconds",
         "gmp_limit_left",
         "gmp_large_files_total",
+        "gmp_pec_events_total",
         "gmp_pending_messages",
         "gmp_processes",
         "gmp_queue_depth",

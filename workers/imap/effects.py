@@ -1,9 +1,10 @@
-"""From a mail's octets to what it tells of our messages. Pure, and within the parsers' limits whatever comes."""
+"""From a mail's octets to what it tells of our messages, within the parsers' limits whatever comes."""
 
 from collections.abc import Iterator
 
 from mailproxy.bounces import Action, Kind, Recipient, Report, parse
 from mailproxy.inbound import Effects, Fate, Mailbox, Nothing, Returned, Told
+from mailproxy.pec.reading import Terms, proof_in
 
 _TOLD = {
     Action.FAILED: Told.FAILED,
@@ -14,9 +15,10 @@ _TOLD = {
 }
 
 
-def effects_of(octets: bytes, mailbox: Mailbox) -> Effects:
-    """What a mail from this mailbox is to have done."""
-    return _returned(parse(octets))
+def effects_of(octets: bytes, mailbox: Mailbox, terms: Terms) -> Effects:
+    """What a mail from this mailbox is to have done. A receipt of certified mail has its signature verified first."""
+    proof = proof_in(octets, terms) if mailbox.is_pec else None
+    return proof or _returned(parse(octets))
 
 
 def _returned(report: Report) -> Effects:

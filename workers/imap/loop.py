@@ -16,6 +16,7 @@ from mailproxy.errors import StorageUnavailable
 from mailproxy.inbound import Leased, Mailbox, Ours, of_instance
 from mailproxy.keyfile import node_id
 from mailproxy.model import Epoch, Seconds
+from mailproxy.pec import reading as receipts
 from mailproxy.reach import Reach
 from mailproxy.retry import backoff
 from mailproxy.store import Store
@@ -156,8 +157,10 @@ class Reader:
         leased = reading.leased
         try:
             session = await connect(leased.mailbox, self.reach, self.threads)
+            settings = self.settings
+            terms = receipts.Terms.of(settings.pec_issuers, settings.pec_unverified)
             visit = Visit(
-                self.store, self.epoch, self.ours, leased, session, self.threads, reading.stir, self.at
+                self.store, self.epoch, self.ours, leased, session, self.threads, reading.stir, terms, self.at
             )
             try:
                 await visit.run()

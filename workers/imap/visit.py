@@ -13,7 +13,8 @@ from typing import TypeVar
 
 from mailproxy import log, metrics
 from mailproxy.inbound import Arrival, Disposal, Effects, Leased, Mailbox, Ours, TakenIn, Unreadable, Verdict
-from mailproxy.model import Epoch, Seconds
+from mailproxy.model import CERTIFIED, Epoch, Seconds
+from mailproxy.pec.reading import Terms
 from mailproxy.store import Store
 from workers.imap.effects import effects_of
 from workers.imap.protocol import MOST_MAIL
@@ -38,7 +39,8 @@ class LeaseLost(Exception):
 
 @dataclass(slots=True, eq=False)
 class Visit:
-    """`stir` ends it before its time; `at` is told each step, so that a test can end the process there."""
+    """`stir` ends it before its time; `terms` say which receipts count. `at` is told each step, so that a test can end
+    the process there."""
 
     store: Store
     epoch: Epoch
@@ -47,6 +49,7 @@ class Visit:
     session: Session
     threads: Executor
     stir: asyncio.Event
+    terms: Terms
     at: Callable[[str], None] = lambda step: None
     _uidvalidity: int = field(default=0, init=False)
     _is_waiting: bool = field(default=False, init=False)
@@ -138,7 +141,9 @@ class Visit:
 
     async def _effects(self, octets: bytes) -> Effects:
         """Worked out beside the event loop, and waited for only so long."""
-        parsing = asyncio.get_running_loop().run_in_executor(self.threads, effects_of, octets, self._mailbox)
+        parsing = asyncio.get_running_loop().run_in_executor(
+            self.threads, effects_of, octets, self._mailbox, self.terms
+        )
         try:
             async with asyncio.timeout(PARSING):
                 return await parsing
@@ -177,7 +182,7 @@ class Visit:
     async def _tell(self, uid: int, taken: TakenIn, reason: str | None = None) -> None:
         self._is_waiting |= taken.verdict is Verdict.EARLY
         for word in taken.counts:
-            metrics.bounces(word).inc()
+            (metrics.pec_events if word in CERTIFIED else metrics.bounces)(word).inc()
         tell = _log.error if taken.verdict is Verdict.QUARANTINED else _log.info
         said = {"mailbox": self._mailbox.name, "uid": uid, "verdict": str(taken.verdict)}
         tell("mail_taken_in", **said, counts=list(taken.counts), message=taken.message, reason=reason)

@@ -9,7 +9,7 @@ from typing import Any
 
 from mailproxy import __version__, authorization, signing, webhooks
 from mailproxy.authorization import ClientAuth
-from mailproxy.model import EventType, Instant, Seconds, public_pk
+from mailproxy.model import CERTIFIED, EventType, Instant, Seconds, public_pk
 from mailproxy.reach import Reach
 from mailproxy.reports import Report, TenantCall
 from mailproxy.web import Unanswered, Web
@@ -123,6 +123,29 @@ def _fields(tenant_id: str, report: Report, instance: int) -> dict[str, Any]:
     }
 
 
+def _certified(report: Report) -> dict[str, Any]:
+    """What a receipt of certified mail attests, in the reference's names and what it has not got."""
+    receipt = report.detail.pec
+    when = int(report.event_ts)
+    if receipt is None:
+        details: dict[str, Any] = {"error_reason": report.detail.error}
+        return {"pec_event": report.event_type.value, "pec_ts": when, "pec_details": details}
+    stated = when if receipt.at is None else int(receipt.at)
+    details = {
+        "type": receipt.type,
+        "pec_timestamp": stated,
+        "recipient": ", ".join(receipt.recipients) or None,
+        "recipients": list(receipt.recipients) or None,
+        "error_reason": receipt.error_reason or receipt.error,
+        "provider": receipt.provider,
+        "identifier": receipt.identifier,
+        "signature": receipt.signature,
+        "receipt": receipt.receipt,
+    }
+    told = {name: value for name, value in details.items() if value is not None}
+    return {"pec_event": report.event_type.value, "pec_ts": stated, "pec_details": told}
+
+
 def _where_relevant(report: Report) -> dict[str, Any]:
     told: dict[str, Any] = {}
     if report.event_type in _LATER:
@@ -134,6 +157,8 @@ def _where_relevant(report: Report) -> dict[str, Any]:
         ]
     if report.event_type in (EventType.BOUNCE, EventType.COMPLAINT):
         told |= _bounce(report)
+    if report.event_type in CERTIFIED:
+        told |= _certified(report)
     if report.batch_code is not None:
         told["batch_code"] = report.batch_code
     return told

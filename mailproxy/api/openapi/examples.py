@@ -161,6 +161,19 @@ DEAD_LETTER = {
     "failing_since": _MADE,
     "dead_ts": _MADE + 86400,
 }
+RECEIPT = {
+    "n": 1,
+    "pk": PK,
+    "type": "accettazione",
+    "recipients": ["bob@pec.example.org"],
+    "pec_ts": _CHANGED,
+    "provider": "Gestore PEC S.p.A.",
+    "identifier": "opec1@pec.example",
+    "signature": "verified",
+    "outcome": "applied",
+    "received_ts": _CHANGED,
+    "size": 9214,
+}
 MESSAGE = {
     "id": "order-1001",
     "pk": PK,
@@ -172,6 +185,7 @@ MESSAGE = {
     "batch_code": "orders-2030-01",
     "attempts": 2,
     "sent_ts": _CHANGED,
+    "is_pec": False,
     "created_at": _MADE,
     "updated_at": _CHANGED,
     "message": {

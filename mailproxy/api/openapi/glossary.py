@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 
+from mailproxy.api.openapi.glossary_certified import CERTIFIED
+
 ABOUT = """\
 Messages go in over HTTP, are handed over to SMTP servers, and every outcome is reported to the client.
 
@@ -40,6 +42,7 @@ IDS: Mapping[str, str] = {
 }
 
 WORDS: Mapping[str, str] = {
+    **CERTIFIED,
     "accepted": "The messages that were queued, with their `pk`.",
     "account_id": "The tenant's account that sends it.",
     "account_key": "The storage account's key; written, never read.",
@@ -153,7 +156,6 @@ WORDS: Mapping[str, str] = {
     "include_history": "With each message's events.",
     "include_payload": "With each message as it was given.",
     "inline": "Shown within the HTML rather than attached.",
-    "is_pec_account": "Whether it is an account of certified mail (PEC).",
     "keep_previous": "For how many seconds the former key still works.",
     "large_file_config": "What is done with large attachments.",
     "last_sync_ts": "When the tenant's endpoint was last called, in Unix seconds.",
@@ -195,7 +197,6 @@ WORDS: Mapping[str, str] = {
     "payload": "What was given, without secrets and content; long lists show their beginning.",
     "password": "The password; written, never read. Not given, the stored one stays.",
     "password_set": "That a password is stored.",
-    "pec_address": "The address of the certified mailbox; by default the user of its login, where that is an address.",
     "pending": "How many messages wait.",
     "pending_messages": "How many messages of the tenant (or the batch) are neither sent nor failed.",
     "pk": "The message's id within the whole instance.",

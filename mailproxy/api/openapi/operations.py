@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from mailproxy.api import schemas, schemas_reports, wire
+from mailproxy.api import schemas, schemas_certified, schemas_reports, wire
 from mailproxy.api.openapi import examples
 from mailproxy.api.openapi.dead_letters import DEAD_LETTERS
 from mailproxy.api.openapi.instance import INSTANCE
@@ -342,10 +342,25 @@ _MESSAGES = {
     "GET /messages/{id}/explanation": Operation(
         "explainMessage",
         "Learn why a message has not gone",
-        schemas.Explanation,
+        schemas_reports.Explanation,
         examples.EXPLANATION,
         given=_OF_MESSAGE,
         errors=(_MESSAGE_GONE,),
+    ),
+    "GET /messages/{id}/receipts": Operation(
+        "listReceipts",
+        "List the receipts of certified mail",
+        schemas_certified.Receipts,
+        {"ok": True, "receipts": [examples.RECEIPT]},
+        given=_OF_MESSAGE,
+        errors=(_MESSAGE_GONE,),
+    ),
+    "GET /messages/{id}/receipts/{n}": Operation(
+        "getReceipt",
+        "Fetch a receipt as it was received",
+        "message/rfc822",
+        given=_OF_MESSAGE | {"n": "1"},
+        errors=(_MESSAGE_GONE, (404, "receipt_not_found")),
     ),
     "POST /messages/{id}/cancel": Operation(
         "cancelMessage",

@@ -1,0 +1,52 @@
+"""What RFC 6109 §3.1.1 asks of a message before a PEC provider takes it: anything else comes back refused."""
+
+from collections.abc import Iterator
+
+from mailproxy import address
+from mailproxy.checks import Fault
+from mailproxy.model import Content, Seconds
+
+MOST_OCTETS = 30 << 20
+LONGEST: Seconds = 86400.0
+"""How long certified mail waits to be sent unless its sender says otherwise: it is a dated act."""
+
+
+def faults(content: Content, mailbox: str | None) -> Iterator[Fault]:
+    """Faults of an otherwise faultless message, sent from a PEC `mailbox` (None: its address is not known)."""
+    author = address.parse(content.sender).ascii_addr_spec
+    if mailbox is not None and not _same(author, mailbox):
+        yield Fault("from", "pec_sender", f"certified mail of this account is from {mailbox} alone")
+    if not _same(address.envelope_sender(content.sender, content.return_path), author):
+        detail = "certified mail has its author as return path; leave return_path out"
+        yield Fault("return_path", "pec_return_path", detail)
+    if content.bcc:
+        yield Fault("bcc", "pec_bcc", "certified mail has no hidden recipients; name them in to or cc")
+    recipients = len(address.envelope_recipients(content.to, content.cc, content.bcc))
+    if least_octets(content) * recipients > MOST_OCTETS:
+        detail = (
+            f"{least_octets(content)} octets for {recipients} recipients; size times recipients of certified mail"
+            f" is at most {MOST_OCTETS}"
+        )
+        yield Fault("attachments", "message_too_large", detail)
+
+
+def least_octets(content: Content) -> int:
+    """What the message has at least on the wire; attachments that are still to be fetched count nothing."""
+    texts = sum(
+        len(text.encode("utf-8", "replace")) for text in (content.body_text, content.body_html) if text
+    )
+    return texts + sum(-(-part.size // 57) * 78 for part in content.attachments)
+
+
+def recipients(content: Content) -> tuple[str, ...]:
+    """Everybody the message goes to, as receipts are matched with them."""
+    return tuple(folded(one) for one in address.envelope_recipients(content.to, content.cc, content.bcc))
+
+
+def folded(mailbox: str) -> str:
+    """An address as it is compared: providers do not keep the case of a local part."""
+    return mailbox.strip().lower()
+
+
+def _same(one: str, other: str) -> bool:
+    return folded(one) == folded(other)
