@@ -34,6 +34,10 @@ fuzz: $(VENV)/.installed ## let atheris think of mail for the parsers (ARGS=-max
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check "atheris>=3,<4"
 	$(BIN)/python -m tests.fuzz $(ARGS)
 
+interop: $(VENV)/.installed ## read a real Dovecot (installs it from Debian; as root)
+	command -v dovecot >/dev/null || apt-get install -y --no-install-recommends dovecot-imapd
+	$(BIN)/python -m pytest tests/imap/test_dovecot.py $(ARGS)
+
 check: $(VENV)/.installed ## lint, format, types, import directions
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
