@@ -39,7 +39,6 @@ _PAGE = {
     "before": 1 << 62,
     "limit": 1000,
     "size": 1000,
-    "client_id": None,
     "active_only": False,
     "status": None,
     "account_id": None,

@@ -43,12 +43,8 @@ class SqlMessages(SqlSuspensions):
         )
         return [rows.message_view(row) for row in found]
 
-    async def message(self, tenant: TenantPk | None, client_id: str) -> MessageView | None:
-        one_only = filters(MessageFilter()) | {"client_id": client_id}
-        found = await self.engine.read(
-            lambda: one("messages", **one_only, tenant=tenant, after=0, before=PAST_ALL, limit=1)
-        )
-        return rows.message_view(found[0]) if found else None
+    async def message(self, tenant: TenantPk, client_id: str) -> MessageView | None:
+        return await self.engine.read(lambda: _shown(tenant, client_id))
 
     async def events(self, tenant: TenantPk, client_id: str) -> list[EventView] | None:
         return await self.engine.read(lambda: _events(tenant, client_id))
@@ -115,7 +111,6 @@ def filters(wanted: MessageFilter) -> dict[str, object]:
     """The parameters of the query `messages` but for the tenant and the page."""
     status = None if wanted.state is None else STORED.get(wanted.state, Status.QUEUED)
     return {
-        "client_id": None,
         "active_only": wanted.active_only,
         "status": None if status is None else int(status),
         "queue_state": str(wanted.state) if status is Status.QUEUED else None,
@@ -146,6 +141,20 @@ def _newest(params: Mapping[str, object], before: MessageId, limit: int) -> Work
             break
         before, size = first, min(4 * size, WIDEST)
     return views[:limit]
+
+
+def _shown(tenant: TenantPk, client_id: str) -> Work[MessageView | None]:
+    (known,) = yield (Step("message_known", {"tenant": tenant, "client_id": client_id}),)
+    if not known:
+        return None
+    (found,) = yield (the_one(MessageId(known[0][0]), MessageFilter()),)
+    return rows.message_view(found[0])
+
+
+def the_one(message: MessageId, wanted: MessageFilter) -> Step:
+    """A page that holds this message alone."""
+    page = {"tenant": None, "after": message - 1, "before": message + 1, "limit": 1}
+    return Step("messages", filters(wanted) | page)
 
 
 def _events(tenant: TenantPk, client_id: str) -> Work[list[EventView] | None]:

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 from mailproxy.evidence import MOST_AHEAD, Evidence, Holder, QueueRow, Suspension, Undelivered
 from mailproxy.figures import ProcessView
-from mailproxy.model import Epoch, Instant, Seconds, TenantPk
+from mailproxy.model import Epoch, Instant, MessageId, Seconds, TenantPk
 from mailproxy.records import AccountView, MessageFilter
 from mailproxy.vault import Vault, sealed_by
 from sql import rows
 from sql.engine import Engine, Work, one
-from sql.messages import PAST_ALL, filters
+from sql.messages import the_one
 from sql.queries import Row, Step
 from sql.reports import standing
 
@@ -60,13 +60,10 @@ class SqlUpkeep:
         return await self.engine.read(lambda: self._evidence(tenant, client_id))
 
     def _evidence(self, tenant: TenantPk, client_id: str) -> Work[Evidence | None]:
-        one_only = filters(MessageFilter(include_payload=False)) | {"client_id": client_id, "tenant": tenant}
-        (known, found) = yield (
-            Step("message_known", {"tenant": tenant, "client_id": client_id}),
-            Step("messages", {**one_only, "after": 0, "before": PAST_ALL, "limit": 1}),
-        )
-        if not found:
+        (known,) = yield (Step("message_known", {"tenant": tenant, "client_id": client_id}),)
+        if not known:
             return None
+        (found,) = yield (the_one(MessageId(known[0][0]), MessageFilter(include_payload=False)),)
         message = rows.message_view(found[0])
         account_pk = known[0][3]
         queued, history, undelivered, leases, windows, suspended, processes, sync, clock = yield (

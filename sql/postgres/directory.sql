@@ -217,7 +217,6 @@ SELECT m.id, m.client_id, t.id, t.name, a.id, m.status, m.priority, m.batch_code
 FROM message m JOIN tenant t ON t.pk = m.tenant_pk
 LEFT JOIN account a ON a.pk = m.account_pk LEFT JOIN q ON q.id = m.id LEFT JOIN account_state st ON st.account_pk = q.account_pk
 WHERE (%(tenant)s::bigint IS NULL OR m.tenant_pk = %(tenant)s) AND m.id > %(after)s AND m.id < %(before)s
-  AND (%(client_id)s::text IS NULL OR m.client_id = %(client_id)s)
   AND (NOT %(active_only)s OR m.status = 0)
   AND (%(status)s::int IS NULL OR m.status = %(status)s)
   AND (%(account_id)s::text IS NULL OR a.id = %(account_id)s)

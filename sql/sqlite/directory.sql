@@ -195,7 +195,6 @@ SELECT m.id, m.client_id, t.id, t.name, a.id, m.status, m.priority, m.batch_code
 FROM message m JOIN tenant t ON t.pk = m.tenant_pk
 LEFT JOIN account a ON a.pk = m.account_pk LEFT JOIN q ON q.id = m.id LEFT JOIN account_state st ON st.account_pk = q.account_pk
 WHERE (:tenant IS NULL OR m.tenant_pk = :tenant) AND m.id > :after AND m.id < :before
-  AND (:client_id IS NULL OR m.client_id = :client_id)
   AND (NOT :active_only OR m.status = 0)
   AND (:status IS NULL OR m.status = :status)
   AND (:account_id IS NULL OR a.id = :account_id)
