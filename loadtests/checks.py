@@ -2,7 +2,8 @@
 
 import sqlite3
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +21,27 @@ class FigureRefused(Exception):
 
 
 def looker(database: Database) -> Look:
-    """Runs one SELECT after the other on a connection of its own: what it sees is committed."""
+    """Runs one SELECT after the other on a connection kept for good: what it sees is committed."""
+    return _on(_connect(database))
+
+
+@contextmanager
+def looking(database: Database) -> Iterator[Look]:
+    """The same for a while."""
+    with closing(_connect(database)) as connection:
+        yield _on(connection)
+
+
+def _connect(database: Database) -> psycopg.Connection[Any] | sqlite3.Connection:
     if database.kind == "postgres":
-        server = psycopg.connect(database.url, autocommit=True)
-        return lambda select: server.execute(select.encode()).fetchall()
-    file: sqlite3.Connection = sqlite.connect(Path(database.url), read_only=True)
-    return lambda select: file.execute(select).fetchall()
+        return psycopg.connect(database.url, autocommit=True)
+    return sqlite.connect(Path(database.url), read_only=True)
+
+
+def _on(connection: psycopg.Connection[Any] | sqlite3.Connection) -> Look:
+    if isinstance(connection, sqlite3.Connection):
+        return lambda select: connection.execute(select).fetchall()
+    return lambda select: connection.execute(select.encode()).fetchall()
 
 
 class Probe:

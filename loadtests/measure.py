@@ -220,12 +220,12 @@ async def _start(load: Program) -> float:
 
 
 async def _finished(database: Database, messages: int) -> None:
-    look = checks.looker(database)
-    deadline = time.monotonic() + PATIENCE
-    while look("SELECT count(*) FROM event WHERE kind = 'sent'")[0][0] != messages:
-        if time.monotonic() > deadline:
-            raise checks.FigureRefused("the limit program did not finish its rows")
-        await asyncio.sleep(0.05)
+    with checks.looking(database) as look:
+        deadline = time.monotonic() + PATIENCE
+        while look("SELECT count(*) FROM event WHERE kind = 'sent'")[0][0] != messages:
+            if time.monotonic() > deadline:
+                raise checks.FigureRefused("the limit program did not finish its rows")
+            await asyncio.sleep(0.05)
 
 
 async def one_database(

@@ -72,7 +72,7 @@ def list_messages(
     as_csv: bool,
     as_json: bool,
 ) -> None:
-    """List the newest messages; with --all every one, the oldest first."""
+    """List the newest messages, or with --all every one, oldest first."""
     if as_csv and as_json:
         raise click.UsageError("--csv and --json are both given: keep one of them.")
     wanted: Filters = {"newest_first": not unlimited}

@@ -137,11 +137,16 @@ async def test_objects_of_another_tenant_are_missing_for_a_key_that_names_none(c
             assert answer.status_code in (401, 404), route
 
 
+def may_be(route: Route) -> tuple[int, ...]:
+    """No receipt has come for the message of these tests; tests/pec fetch some."""
+    return (404,) if route.path.endswith("/receipts/{n}") else (200, 409)
+
+
 async def test_the_admin_and_the_tenant_itself_may(cast: Cast) -> None:
     last = ("DELETE", "/account/{id}"), ("DELETE", "/tenant/{id}")
     gentle = [route for route in GUARDED if (route.method, route.path) not in last]
     for route in gentle:
-        assert (await ask(cast.admin, route)).status_code in (200, 409), route
+        assert (await ask(cast.admin, route)).status_code in may_be(route), route
     await cast.admin.post("/tenant", json={"id": "acme"})
     key = (await cast.admin.post("/tenant/acme/api-key")).json()["api_key"]
     for route in gentle:
@@ -153,7 +158,7 @@ async def test_the_admin_and_the_tenant_itself_may(cast: Cast) -> None:
                 json=BODIES.get(route.path, {}) if route.method != "GET" else None,
                 headers={"Authorization": f"Bearer {key}"},
             )
-            assert answer.status_code in (200, 409), (route, answer.text)
+            assert answer.status_code in may_be(route), (route, answer.text)
     for method, path in last:
         route = next(route for route in GUARDED if (route.method, route.path) == (method, path))
         assert (await ask(cast.admin, route)).status_code == 200

@@ -67,7 +67,8 @@ async def test_an_answer_lost_during_commit_is_503_and_the_same_call_again_conve
         tenant = await api.as_tenant()
 
         def cut_at_the_commit() -> None:
-            proxy.to_server.when_seen, proxy.to_server.then = b"COMMIT", cut
+            # As text, or by its name once the connection has prepared it.
+            proxy.to_server.when_seen, proxy.to_server.then = rb"COMMIT|\0_pg3_\d+\0", cut
 
         def cut() -> None:
             proxy.to_client.cut_after = 0

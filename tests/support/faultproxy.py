@@ -8,6 +8,7 @@ Faults take effect at once on connections that are open and on those to come.
 """
 
 import asyncio
+import re
 import socket
 import struct
 import threading
@@ -26,8 +27,8 @@ class Direction:
     """What happens to the bytes of one direction.
 
     `delay` seconds before each piece; pieces of at most `segment` bytes; `swallow` passes nothing on, without a
-    sign; the connection is reset once `cut_after` more bytes have passed. `when_seen`: `then` is called when this
-    text has passed.
+    sign; the connection is reset once `cut_after` more bytes have passed. `when_seen`: `then` is called when what
+    this pattern matches has passed.
     """
 
     delay: float = 0.0
@@ -141,7 +142,7 @@ class FaultProxy:
             allowed = way.allowed(data)
             writer.write(allowed)
             way.passed += len(allowed)
-            if way.when_seen is not None and way.when_seen in data and way.then is not None:
+            if way.when_seen is not None and re.search(way.when_seen, data) and way.then is not None:
                 way.then()
             await writer.drain()
             if len(allowed) < len(data):
