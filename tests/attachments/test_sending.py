@@ -191,10 +191,10 @@ async def test_the_same_attachment_in_many_messages_is_fetched_once(
     world: World, files: Files, sink: Sink
 ) -> None:
     files.serve("/mail-proxy/attachments", Manners(body=b"x" * 20_000))
-    await post(world, {"filename": "a.bin", "storage_path": "doc"}, n=200)
+    await post(world, {"filename": "a.bin", "storage_path": "doc"}, n=1000)
     async with world.sender():
         await world.all_in(State.SENT, seconds=60)
-    assert len(sink.messages()) == 200
+    assert len(sink.messages()) == 1000
     assert files.asked["/mail-proxy/attachments"] == 1
 
 

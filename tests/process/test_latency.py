@@ -1,8 +1,7 @@
-"""How long a message takes from POST to DATA on an idle instance: dispatched on arrival, or polled for."""
+"""How long a message waits where messages are polled for; that none waits elsewhere is held by test_dispatch.py."""
 
 import time
 from pathlib import Path
-from statistics import median
 
 from tests.conftest import KEY
 from tests.process.conftest import add_tenant
@@ -10,19 +9,6 @@ from tests.process.peers import SmtpServer, TenantEndpoint, letters
 from tests.process.service import Service, running, until
 
 POLL = 3.0
-
-
-def test_a_message_is_dispatched_on_arrival(
-    service: Service, tenant: str, smtp: SmtpServer, endpoint: TenantEndpoint
-) -> None:
-    """The first message of an account has its sender forked; the next ones find it there, and all at rest."""
-    first = [seconds_to_data(service, add_tenant(service, smtp, endpoint), smtp, 0) for _ in range(3)]
-    later = []
-    for number in range(12):
-        later.append(seconds_to_data(service, tenant, smtp, number))
-        until(lambda n=number: len(endpoint.told(tenant)) > n, so=service.last_words)
-    print(f"POST to DATA: first {median(first):.3f} s, later {median(later):.3f} s")
-    assert max(median(first), median(later)) < POLL / 4
 
 
 def test_without_dispatch_on_arrival_a_message_waits_until_somebody_looks(
