@@ -32,8 +32,9 @@ def run_demo(*, postgres: bool, messages: int = 200, as_json: bool = False) -> i
     """The exit code: 1 when a message did not become what it had to. Leaves nothing behind, however it ends."""
     view = View(as_json=as_json)
     with _like_ctrl_c(signal.SIGTERM, signal.SIGHUP), ExitStack() as stack:
-        url = _postgres(view, stack) if postgres else None
+        # First, as an interrupt in the middle of making it would leave it: nobody has seen anything to interrupt yet.
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="mailproxy-demo-"))
+        url = _postgres(view, stack) if postgres else None
         return asyncio.run(_demo(Path(folder), url, messages, view))
 
 
