@@ -88,7 +88,7 @@ async def test_a_restart_between_calls_goes_unnoticed(settings: Settings) -> Non
         await asyncio.gather(*(store.fleet.check() for _ in range(20)))
         killed = run_sql(
             settings.database,
-            "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
+            "SELECT count(*) FILTER (WHERE pg_terminate_backend(pid, 5000)) FROM pg_stat_activity "
             "WHERE application_name = 'mailproxy test' AND datname = current_database()",
         )
         assert killed[0][0] >= 1
