@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -148,13 +148,14 @@ class Load:
     """
 
     def __init__(
-        self, service: Service, batches: Sequence[Sequence[Mapping[str, object]]], *, pause: float
+        self, service: Service, batches: Iterable[Sequence[Mapping[str, object]]], *, pause: float
     ) -> None:
         self.accepted: set[str] = set()
         self.refusals: list[str] = []
         self._service = service
         self._batches = batches
         self._pause = pause
+        self._enough = threading.Event()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
 
@@ -170,6 +171,10 @@ class Load:
     def goes_on(self) -> bool:
         return self._thread.is_alive()
 
+    def end(self) -> None:
+        """Begin no further batch."""
+        self._enough.set()
+
     def finish(self, seconds: float = 30.0) -> None:
         """Wait until everything has been accepted."""
         self._thread.join(seconds)
@@ -180,7 +185,8 @@ class Load:
             for batch in self._batches:
                 while not self._stop.is_set() and not self._post(client, batch):
                     self._stop.wait(0.05)
-                self._stop.wait(self._pause)
+                if self._enough.is_set() or self._stop.wait(self._pause):
+                    return
 
     def _post(self, client: httpx.Client, batch: Sequence[Mapping[str, object]]) -> bool:
         try:

@@ -13,8 +13,7 @@ from tests.process.peers import Load, SmtpServer, TenantEndpoint, letters
 from tests.process.service import Service, until
 
 SESSIONS = 10
-BATCHES, BATCH = 75, 4
-MESSAGES = BATCHES * BATCH
+BATCH, AT_MOST = 4, 4_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +48,10 @@ KILLS = [
 @pytest.mark.parametrize("kill", KILLS, ids=lambda kill: str(kill.victim))
 def test_killed_under_load(kill: Kill, service: Service, smtp: SmtpServer, endpoint: TenantEndpoint) -> None:
     tenant = add_tenant(service, smtp, endpoint)
-    batches = [
+    batches = (
         letters(tenant, "main", range(n, n + BATCH), to="slow50@example.com")
-        for n in range(0, MESSAGES, BATCH)
-    ]
+        for n in range(0, AT_MOST, BATCH)
+    )
     with Load(service, batches, pause=0.01) as load:
         for number in range(kill.times):
             arrived = 30 + number * 50
@@ -60,6 +59,7 @@ def test_killed_under_load(kill: Kill, service: Service, smtp: SmtpServer, endpo
                 lambda n=arrived: len(smtp.times(tenant)) >= n and len(endpoint.ids(tenant, "sent")) >= n / 5
             )
             kill_and_see_it_go_on(kill, service, load, tenant, smtp)
+        load.end()
         load.finish()
     in_doubt = kill.times * kill.in_doubt
     check_that_nothing_is_lost_or_doubled(service, tenant, load.accepted, smtp, endpoint, in_doubt)
@@ -70,7 +70,6 @@ def kill_and_see_it_go_on(kill: Kill, service: Service, load: Load, tenant: str,
     killed_at = since = time.time()
     service.kill(kill.victim)
     assert load.goes_on, "everything had been accepted before the kill"
-    assert len(smtp.times(tenant)) < MESSAGES, "everything had been delivered before the kill"
     if kill.ends_service:
         service.start()
         since = time.time()
