@@ -38,6 +38,15 @@ def test_every_metric_of_the_alert_rules_exists(shown: set[str]) -> None:
     assert named <= shown
 
 
+def test_the_workers_scale_by_the_one_series_that_the_rules_record() -> None:
+    scaling = MONITORING.parent / "kubernetes" / "overlays" / "production" / "autoscale-workers.yaml"
+    (named,) = re.findall(r'metric: \{name: "(.+)"\}', scaling.read_text())
+    (expression,) = re.findall(
+        rf"- record: {named}\n +expr: (.+)\n", (MONITORING / "alerts.yaml").read_text()
+    )
+    assert all(part.strip().startswith(("max(", "0 * max(")) for part in expression.split(" or "))
+
+
 def test_the_dashboard_leaves_out_no_metric(shown: set[str]) -> None:
     named = "\n".join(_expressions())
     families = {re.sub(r"_(bucket|sum|count)$", "", name) for name in shown}
