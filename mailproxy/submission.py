@@ -149,7 +149,7 @@ async def _ready(
         doors = standing.accounts
         checked[tenant] = [_at_its_door(draft, doors) for draft in ours]
         if standing.suppresses:
-            checked[tenant] = await _without_suppressed(store.suppressions, tenant, checked[tenant])
+            checked[tenant] = await _without_suppressed(store.suppressions, tenant, checked[tenant], doors)
         items = [_new_message(draft, doors, settings) for draft in checked[tenant] if _is_recordable(draft)]
         if items:
             batches[tenant] = items
@@ -183,7 +183,9 @@ def _at_its_door(draft: Draft, doors: Mapping[str, Door]) -> Draft:
     return replace(draft, faults=(*draft.faults, Fault("account_id", code, "")))
 
 
-async def _without_suppressed(listed: Suppressions, tenant: TenantPk, drafts: Sequence[Draft]) -> list[Draft]:
+async def _without_suppressed(
+    listed: Suppressions, tenant: TenantPk, drafts: Sequence[Draft], doors: Mapping[str, Door]
+) -> list[Draft]:
     """Held against the tenant's list by one query; a message that is left with no recipient is at fault."""
     envelopes: dict[int, tuple[str, ...]] = {}
     for number, draft in enumerate(drafts):
@@ -195,15 +197,19 @@ async def _without_suppressed(listed: Suppressions, tenant: TenantPk, drafts: Se
     if not (found := await listed.among(tenant, keys)):
         return list(drafts)
     return [
-        _judged(draft, envelopes[number], found) if number in envelopes else draft
+        _judged(draft, envelopes[number], found, doors) if number in envelopes else draft
         for number, draft in enumerate(drafts)
     ]
 
 
-def _judged(draft: Draft, envelope: Sequence[str], listed: Mapping[str, Cause]) -> Draft:
+def _judged(
+    draft: Draft, envelope: Sequence[str], listed: Mapping[str, Cause], doors: Mapping[str, Door]
+) -> Draft:
     refused = suppressions.refused(envelope, listed)
     if refused and len(refused) == len(envelope):
         return replace(draft, faults=(suppressions.fault(refused),))
+    if refused and doors[draft.account_id or ""].is_pec:
+        return replace(draft, faults=(suppressions.fault(refused, rules.ALL_OR_NONE),))
     return replace(draft, suppressed=refused)
 
 

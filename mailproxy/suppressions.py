@@ -73,8 +73,8 @@ def refused(envelope: Sequence[str], listed: Mapping[str, Cause]) -> tuple[Recip
     )
 
 
-def fault(refused: Sequence[RecipientOutcome]) -> Fault:
-    """Of a message that nobody is left to get."""
+def fault(refused: Sequence[RecipientOutcome], but: str = "there is no other recipient") -> Fault:
+    """Of a message that goes to nobody for them; `but` says why to nobody else."""
     named = [one.address for one in refused[:MOST_NAMED]]
     more = f" and {len(refused) - MOST_NAMED} more" if len(refused) > MOST_NAMED else ""
-    return Fault("to", CODE, f"{', '.join(named)}{more}: suppressed, and there is no other recipient")
+    return Fault("to", CODE, f"{', '.join(named)}{more}: suppressed, and {but}")

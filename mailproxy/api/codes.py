@@ -191,7 +191,7 @@ REJECTIONS: Mapping[str, str] = {
     "invalid_content_type": "`content_type` is neither plain nor html",
     "invalid_address": "an address is no mailbox (RFC 5321, RFC 6531)",
     "no_recipient": "`to` holds no address",
-    "recipient_suppressed": "every recipient is on the tenant's suppression list",
+    "recipient_suppressed": "every recipient is on the tenant's suppression list, or one of certified mail is",
     "too_many_recipients": "the message has too many recipients",
     "subject_too_long": "`subject` is longer than 998 octets",
     "header_injection": "a line break or NUL stands, or hides, in header text",

@@ -9,6 +9,8 @@ from mailproxy.model import Content, Seconds
 MOST_OCTETS = 30 << 20
 LONGEST: Seconds = 86400.0
 """How long certified mail waits to be sent unless its sender says otherwise: it is a dated act."""
+ALL_OR_NONE = "certified mail goes to all of its recipients or to none"
+"""Its envelope names exactly those of `To` and `Cc`."""
 
 
 def faults(content: Content, mailbox: str | None) -> Iterator[Fault]:

@@ -84,6 +84,22 @@ async def test_an_address_may_be_given_where_the_login_is_none(api: Api, tenant:
     assert await rejections(tenant, certified("m3")) == []
 
 
+@pytest.mark.parametrize("dialect", ["sqlite"], indirect=True)
+async def test_a_suppressed_recipient_keeps_certified_mail_from_everybody(tenant: httpx.AsyncClient) -> None:
+    await tenant.post("/suppressions", json={"address": "c@pec.example"})
+    both = ["b@pec.example", "C@pec.example"]
+    ((code, reason),) = await rejections(tenant, certified(to=both))
+    assert code == "recipient_suppressed"
+    assert reason == (
+        "to: C@pec.example: suppressed, and certified mail goes to all of its recipients or to none"
+    )
+    assert (await tenant.get("/messages/m1")).json()["status"] == "error"
+    assert await rejections(tenant, certified(to=both, ignore_suppressions=True)) == []
+    shown = (await tenant.get("/messages/m1")).json()
+    assert [one["address"] for one in shown["pec_recipients"]] == ["b@pec.example", "c@pec.example"]
+    assert await rejections(tenant, certified("m2", to=both, account_id="plain")) == []
+
+
 async def test_a_message_given_again_is_certified_as_its_last_form_says(tenant: httpx.AsyncClient) -> None:
     assert await rejections(tenant, certified(to="b@pec.example")) == []
     assert await rejections(tenant, certified(to="c@pec.example")) == []
