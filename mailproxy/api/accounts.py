@@ -20,8 +20,8 @@ async def put(call: Call, body: AccountForm) -> Answer:
     tenant = await _owner(call, body.tenant_id)
     stored = await call.store.directory.account(tenant, body.id)
     fresh = AccountWrite(id=body.id, host=body.host, port=body.port)
-    if body.is_pec_account:  # a certified message that goes out twice is two legal facts (RELIABILITY H8)
-        fresh = replace(fresh, on_unknown_outcome=OnUnknownOutcome.HOLD)
+    if body.is_pec_account:
+        fresh = _held_in_doubt(fresh)
     wanted = _changed(fresh, body)
     await call.store.directory.put_account(tenant, _placed(call, wanted, body, stored))
     return {"ok": True}
@@ -29,7 +29,10 @@ async def put(call: Call, body: AccountForm) -> Answer:
 
 async def change(call: Call, query: TenantQuery, body: AccountChange) -> Answer:
     tenant, view = await _one(call, query.tenant_id or body.tenant_id)
-    wanted = _changed(written.account(view), body)
+    stored = written.account(view)
+    if body.is_pec_account and not stored.is_pec_account:
+        stored = _held_in_doubt(stored)
+    wanted = _changed(stored, body)
     await call.store.directory.put_account(tenant, _placed(call, wanted, body, view))
     return {"ok": True}
 
@@ -109,6 +112,11 @@ def _imap(call: Call, write: AccountWrite, form: AccountChange, stored: AccountV
         before=former is not None and former.imap_host_set_by_tenant,
         ports=egress.IMAP_PORTS,
     )
+
+
+def _held_in_doubt(write: AccountWrite) -> AccountWrite:
+    """A certified message that goes out twice is two legal facts (RELIABILITY H8)."""
+    return replace(write, on_unknown_outcome=OnUnknownOutcome.HOLD)
 
 
 def _changed(write: AccountWrite, form: AccountChange) -> AccountWrite:

@@ -72,6 +72,19 @@ async def test_certified_mail_in_doubt_is_held_unless_told_otherwise(tenant: htt
     assert (await tenant.get("/account/pec")).json()["on_unknown_outcome"] == "retry"
 
 
+async def test_an_account_that_becomes_certified_holds_mail_in_doubt(tenant: httpx.AsyncClient) -> None:
+    async def after(**change: Any) -> str:
+        assert (await tenant.patch("/account/pec", json=change)).status_code == 200
+        return str((await tenant.get("/account/pec")).json()["on_unknown_outcome"])
+
+    await tenant.post("/account", json=account())
+    assert await after(is_pec_account=True, on_unknown_outcome="retry") == "retry"
+    assert await after(is_pec_account=True) == "retry"
+    assert await after(is_pec_account=False) == "retry"
+    assert await after(is_pec_account=True) == "hold"
+    assert await after(is_pec_account=False) == "hold"
+
+
 @pytest.mark.parametrize("stored", [{"imap_password": "0pen"}, {"user": "me", "password": "s3cret"}])
 async def test_a_tenant_cannot_have_a_stored_password_sent_to_another_imap_server(
     api: Api, tenant: httpx.AsyncClient, stored: dict[str, str]
