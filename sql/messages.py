@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from mailproxy.model import AccountPk, EventDetail, MessageId, Resolution, Seconds, State, Status, TenantPk
+from mailproxy.pec.missing import TOLD_WITHIN
 from mailproxy.records import Deleted, EventView, MessageFilter, MessageView
 from sql import rows
 from sql.engine import Work, one
@@ -94,12 +95,10 @@ class SqlMessages(SqlSuspensions):
 
     async def cleanup(self, tenant: TenantPk | None, older_than: Seconds, *, limit: int) -> int:
         removed, after = 0, 0
+        which = {"tenant": tenant, "older_than": older_than, "told_within": TOLD_WITHIN}
         while after is not None and removed < limit:
-            ((after, gone),) = await self.engine.write(
-                lambda after=after: one(  # type: ignore[misc]
-                    "cleanup", tenant=tenant, older_than=older_than, after=after, limit=min(limit, 1000)
-                )
-            )
+            page = which | {"after": after, "limit": min(limit, 1000)}
+            ((after, gone),) = await self.engine.write(lambda page=page: one("cleanup", **page))  # type: ignore[misc]
             removed += gone
         return removed
 

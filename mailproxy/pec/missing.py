@@ -4,6 +4,9 @@ from dataclasses import dataclass
 
 from mailproxy.model import Instant, MessageId, Seconds, Status
 
+TOLD_WITHIN: Seconds = 2 * 86400.0
+"""By then a provider has told of each recipient, twice the 24 hours that RFC 6109 leaves it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Looked:

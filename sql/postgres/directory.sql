@@ -339,7 +339,7 @@ SELECT id FROM k;
 
 -- name: cleanup
 -- Finished, and reported (if anybody is told) long enough ago. The walk by primary key ends with the first page of which
--- nothing is older than the cut: ids grow as time does.
+-- nothing is older than the cut: ids grow as time does. A receipt finds its message until all of its recipients are settled.
 WITH page AS MATERIALIZED (
     SELECT m.id, m.created_at FROM message m
     WHERE m.id > %(after)s AND (%(tenant)s::bigint IS NULL OR m.tenant_pk = %(tenant)s)
@@ -350,7 +350,10 @@ gone AS (
     WHERE m.status NOT IN (0, 3) AND greatest(m.done_at, m.reported_at) < now() - make_interval(secs => %(older_than)s)
       AND NOT EXISTS (SELECT FROM outbox o WHERE o.message_id = m.id)
       AND NOT EXISTS (SELECT FROM undelivered u WHERE u.message_id = m.id)
-      AND (m.status <> 1 OR NOT EXISTS (SELECT FROM pec_message p WHERE p.message_id = m.id AND p.look_at IS NOT NULL)) FOR UPDATE OF m SKIP LOCKED),
+      AND (m.status <> 1 OR NOT EXISTS (SELECT FROM pec_message p WHERE p.message_id = m.id AND p.look_at IS NOT NULL))
+      AND (m.status <> 1 OR m.done_at < now() - make_interval(secs => %(told_within)s) OR NOT EXISTS (SELECT FROM pec_recipient p
+          WHERE p.message_id = m.id AND p.state NOT IN ('refused', 'failed', 'virus', 'delivered')))
+    FOR UPDATE OF m SKIP LOCKED),
 b AS (DELETE FROM body WHERE message_id = ANY(ARRAY(SELECT id FROM gone))),
 r AS (DELETE FROM recipient_state WHERE message_id = ANY(ARRAY(SELECT id FROM gone))),
 p AS (DELETE FROM pec_message WHERE message_id = ANY(ARRAY(SELECT id FROM gone))),

@@ -287,13 +287,15 @@ DELETE FROM q WHERE id IN (SELECT id FROM q WHERE phase = 0 AND expires_at <= :n
 
 -- name: cleanup
 -- Finished, and reported (if anybody is told) long enough ago. The walk by primary key ends with the first page of which
--- nothing is older than the cut: ids grow as time does.
+-- nothing is older than the cut: ids grow as time does. A receipt finds its message until all of its recipients are settled.
 CREATE TEMP TABLE IF NOT EXISTS old (id INTEGER PRIMARY KEY, gone INTEGER);
 DELETE FROM old;
 INSERT INTO old SELECT m.id, m.status NOT IN (0, 3) AND max(m.done_at, coalesce(m.reported_at, 0)) < :now - :older_than
     AND NOT EXISTS (SELECT 1 FROM outbox o WHERE o.message_id = m.id)
     AND NOT EXISTS (SELECT 1 FROM undelivered u WHERE u.message_id = m.id)
     AND (m.status <> 1 OR NOT EXISTS (SELECT 1 FROM pec_message p WHERE p.message_id = m.id AND p.look_at IS NOT NULL))
+    AND (m.status <> 1 OR m.done_at < :now - :told_within OR NOT EXISTS (SELECT 1 FROM pec_recipient p
+        WHERE p.message_id = m.id AND p.state NOT IN ('refused', 'failed', 'virus', 'delivered')))
 FROM (SELECT * FROM message WHERE id > :after AND (:tenant IS NULL OR tenant_pk = :tenant) ORDER BY id LIMIT :limit) m
 WHERE m.created_at < :now - :older_than;
 DELETE FROM body WHERE message_id IN (SELECT id FROM old WHERE gone);

@@ -250,6 +250,32 @@ async def test_nothing_is_missed_of_mail_that_was_accepted_or_never_sent(world: 
     assert await world.store.certified.miss(0.0, limit=10) == (0, 0)
 
 
+async def test_certified_mail_is_not_cleaned_up_before_its_last_receipt(
+    world: World, box: Box, sql: Sql, dialect: str
+) -> None:
+    message = await sent_message(world, BOB, EVE)
+    await box.take(box.receipt(message, ReceiptKind.ACCEPTANCE, BOB, EVE))
+    await box.take(box.receipt(message, ReceiptKind.DELIVERY, BOB))
+    sql("DELETE FROM outbox")
+    directory = world.store.directory
+    assert await directory.cleanup(None, -1.0, limit=10) == 0
+    delivered = await box.take(box.receipt(message, ReceiptKind.DELIVERY, EVE))
+    assert delivered.verdict is Verdict.APPLIED
+    sql("DELETE FROM outbox")
+    assert await directory.cleanup(None, -1.0, limit=10) == 1
+
+
+async def test_certified_mail_whose_last_receipt_never_comes_is_cleaned_up(
+    world: World, box: Box, sql: Sql, dialect: str
+) -> None:
+    message = await sent_message(world, BOB)
+    await box.take(box.receipt(message, ReceiptKind.ACCEPTANCE, BOB))
+    sql("DELETE FROM outbox")
+    days = {"postgres": "interval '49 hours'", "sqlite": "49 * 3600"}[dialect]
+    sql(f"UPDATE message SET done_at = done_at - {days}")
+    assert await world.store.directory.cleanup(None, -1.0, limit=10) == 1
+
+
 async def test_receipts_outlive_their_message_for_their_time(world: World, box: Box) -> None:
     message = await sent_message(world, BOB)
     await box.take(box.receipt(message, ReceiptKind.ACCEPTANCE, BOB))
