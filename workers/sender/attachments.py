@@ -66,17 +66,18 @@ class Attachments:
 
     async def _at_hand(self, account: Account, message: Claimed) -> Result:
         share = self._budget.nothing()
-        result: Result | None = None
+        handed_out: Result | None = None
         try:
             found = await self._decoded(message, share)
-            result = (
-                await self.gathered(account, message, found, share) if isinstance(found, Content) else found
-            )
-            if isinstance(result, Work) and result.content is not None:
-                result = await self._offloaded(account, result, result.content)
-            return result
+            if not isinstance(found, Content):
+                return found
+            gathered = await self.gathered(account, message, found, share)
+            if isinstance(gathered, Work) and gathered.content is not None:
+                gathered = await self._offloaded(account, gathered, gathered.content)
+            handed_out = gathered
+            return handed_out
         finally:
-            if not isinstance(result, Work):
+            if not isinstance(handed_out, Work):
                 share.give_back()
 
     async def _offloaded(self, account: Account, work: Work, content: Content) -> Result:
