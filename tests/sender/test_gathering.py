@@ -9,12 +9,13 @@ import pytest
 
 from mailproxy.config import Settings
 from mailproxy.model import Account, Epoch
-from mailproxy.outcome import Deferred
+from mailproxy.outcome import Deferred, Withheld
 from mailproxy.records import Claimed, TenantWrite
 from sql.store import SqlStore
 from tests.sender.world import World, make_world
 from tests.support.silent import silent_server
-from workers.sender.attachments import Attachments
+from workers.sender.attachments import Attachments, Gathering
+from workers.sender.prepare import Result, Work
 
 SQLITE = pytest.mark.parametrize("dialect", ["sqlite"], indirect=True)
 PART = {
@@ -81,3 +82,17 @@ async def test_an_upload_that_is_cut_off_gives_back_what_its_message_held(
             await uploading
     found = await attachments.of(account, second)
     assert isinstance(found, Deferred), "its storage is down, but there is room for it"
+
+
+async def test_a_stop_tells_of_messages_whose_task_has_not_begun() -> None:
+    arrived: list[tuple[object, Result]] = []
+
+    async def gather(message: Claimed) -> Result:
+        return Work(message)
+
+    gathering = Gathering(gather, lambda message, result: arrived.append((message, result)))
+    message = object()
+    gathering.begin(message)  # type: ignore[arg-type]
+    await gathering.stop()
+    assert arrived == [(message, Withheld("not begun"))]
+    assert len(gathering) == 0

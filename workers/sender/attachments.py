@@ -215,9 +215,14 @@ class Gathering:
 
     async def stop(self) -> None:
         """Give up whatever is under way."""
-        for task in list(self._under_way):
+        given_up = list(self._under_way)
+        for task in given_up:
             task.cancel()
-        await asyncio.gather(*self._under_way, return_exceptions=True)
+        await asyncio.gather(*given_up, return_exceptions=True)
+        # Cancelled before its first step, a task says nothing of its message.
+        for task in given_up:
+            if (message := self._under_way.pop(task, None)) is not None:
+                self._arrived(message, Withheld("not begun"))
 
     async def _one(self, message: Claimed) -> None:
         task = asyncio.current_task()
