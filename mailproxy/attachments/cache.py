@@ -141,7 +141,8 @@ class Disk:
             with contextlib.suppress(OSError):
                 draft.unlink()
         self._written += kept.held.size
-        self._make_room()
+        with contextlib.suppress(OSError):
+            self._make_room()
 
     def _make_room(self) -> None:
         """Others write, too: what there is is looked through now and then."""
@@ -154,7 +155,8 @@ class Disk:
             left += size
             if left > self._most or written_at + self._ttl <= now:
                 left -= size
-                path.unlink(missing_ok=True)
+                with contextlib.suppress(OSError):
+                    path.unlink()
 
     def _files(self) -> Iterator[tuple[float, int, Path]]:
         for path in self._folder.glob("??/*"):

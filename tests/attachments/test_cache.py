@@ -131,6 +131,17 @@ def test_a_folder_that_cannot_be_written_is_no_cache(tmp_path: Path) -> None:
     assert disk.get("aabb", Wanted(NOW)) is None
 
 
+def test_what_cannot_be_removed_stays_and_the_rest_makes_room(disk: OnDisk) -> None:
+    in_the_way = disk.folder / "cache" / "aa" / "a-directory"
+    in_the_way.mkdir(parents=True)
+    os.utime(in_the_way, (NOW - 9999, NOW - 9999))
+    one = disk.open(most=1000)
+    one.put("01key", kept(b"x" * 800))
+    disk.now += 1
+    one.put("02key", kept(b"x" * 800))
+    assert [path.name for path in disk.files()] == ["02key", "a-directory"]
+
+
 async def test_processes_that_write_the_same_entry_leave_a_whole_one(disk: OnDisk) -> None:
     contents = [bytes([number]) * 50_000 for number in range(4)]
     with ThreadPoolExecutor(8) as threads:
