@@ -64,8 +64,9 @@ class SqlLargeFiles:
         objects = list(names)
         return len(await self.engine.write(lambda: one("forget_large_files", objects=objects)))
 
-    async def put_off(self, name: str, delay: Seconds) -> None:
-        await self.engine.write(lambda: one("put_off_removal", object=name, delay=delay))
+    async def put_off(self, name: str, delay: Seconds, *, tried: bool = True) -> None:
+        values = {"object": name, "delay": delay, "tried": int(tried)}
+        await self.engine.write(lambda: one("put_off_removal", **values))
 
 
 def _file(row: Row) -> LargeFile:

@@ -12,6 +12,7 @@ from mailproxy.config import Settings
 from mailproxy.model import EventType, Seconds
 from mailproxy.reach import Reach
 from mailproxy.store import Store
+from mailproxy.vault import VaultError
 
 CHUNK = 1000
 MOST_CHUNKS = 200
@@ -101,7 +102,12 @@ async def remove_large_files(store: Store, settings: Settings) -> int:
 
 async def _removed(store: Store, storage: Storage, file: LargeFile) -> str | None:
     """The name of a file that may be forgotten."""
-    tenant = await store.directory.tenant(file.tenant_id)
+    try:
+        tenant = await store.directory.tenant(file.tenant_id)
+    except VaultError as e:
+        _log.warning("large_file_not_removed", object=file.object, place=file.place.url, error=e.detail)
+        await store.large_files.put_off(file.object, LONGEST_PAUSE, tried=False)
+        return None
     secrets: Mapping[str, str] = {}
     if tenant is not None and tenant.pk == file.tenant_pk:
         secrets = large.secrets_for(file.place, tenant.large_file_config, tenant.large_file_secrets)

@@ -52,5 +52,5 @@ class LargeFiles(Protocol):
 
     async def expired(self, *, limit: int) -> list[LargeFile]: ...
     async def forget(self, names: Sequence[str]) -> int: ...
-    async def put_off(self, name: str, delay: Seconds) -> None:
-        """It could not be removed: try again after `delay` seconds."""
+    async def put_off(self, name: str, delay: Seconds, *, tried: bool = True) -> None:
+        """It could not be removed: try again after `delay` seconds. `tried` counts among its tries."""

@@ -44,5 +44,5 @@ ORDER BY expires_at LIMIT %(limit)s;
 DELETE FROM large_file WHERE object = ANY(%(objects)s) RETURNING object;
 
 -- name: put_off_removal
-UPDATE large_file SET tries = tries + 1, next_try_at = now() + make_interval(secs => %(delay)s::float8)
+UPDATE large_file SET tries = tries + %(tried)s, next_try_at = now() + make_interval(secs => %(delay)s::float8)
 WHERE object = %(object)s RETURNING object;

@@ -44,5 +44,5 @@ ORDER BY expires_at LIMIT :limit;
 DELETE FROM large_file WHERE object IN (SELECT value FROM json_each(:objects)) RETURNING object;
 
 -- name: put_off_removal
-UPDATE large_file SET tries = tries + 1, next_try_at = :now + :delay
+UPDATE large_file SET tries = tries + :tried, next_try_at = :now + :delay
 WHERE object = :object RETURNING object;

@@ -16,6 +16,8 @@ from mailproxy.model import MessageId, TenantPk
 from mailproxy.reach import Reach
 from mailproxy.records import TenantWrite
 from mailproxy.store import Store
+from mailproxy.vault import Vault
+from sql.store import SqlStore
 from tests.support.s3 import s3_server
 from workers.housekeeping import FILES_AT_ONCE, remove_large_files
 
@@ -81,6 +83,20 @@ async def test_a_removal_that_fails_is_tried_again_later_and_ends_once_it_works(
     await store.large_files.put_off(file.object, -1.0)
     assert await remove_large_files(store, settings) == 1
     assert not (tmp_path / "files" / file.object).exists()
+
+
+async def test_a_tenant_whose_secrets_cannot_be_opened_holds_up_nobody(
+    store: SqlStore, settings: Settings, tmp_path: Path
+) -> None:
+    sealed_elsewhere = replace(store.directory, vault=Vault([b"n" * 32]))
+    await sealed_elsewhere.put_tenant(TenantWrite(id="locked", large_file_secrets={"key": "k"}), None, None)
+    [locked] = await ended(store, tmp_path / "files", tenant_id="locked")
+    await ended(store, tmp_path / "files")
+    assert await remove_large_files(store, settings) == 2
+    assert [one.name for one in (tmp_path / "files").iterdir()] == [locked.object]
+    assert await store.large_files.expired(limit=9) == []
+    await store.large_files.put_off(locked.object, -1.0)
+    assert [one.tries for one in await store.large_files.expired(limit=9)] == [1], "none but this one counts"
 
 
 async def test_the_objects_of_a_bucket_are_removed_with_their_tenants_credentials(
