@@ -23,7 +23,8 @@ class Bounced:
 @dataclass(frozen=True, slots=True)
 class Candidate:
     """A message that a mail may be about. `phase` is that of its queue row, None once it is finished;
-    `settled` are the recipients whose fate was written down apart from it."""
+    `settled` are the recipients whose fate was written down apart from it; `partly_taken`: a server has it for some of
+    them, so only the others are still in doubt or waited for."""
 
     id: MessageId
     tenant_pk: TenantPk
@@ -33,6 +34,12 @@ class Candidate:
     recipients: tuple[str, ...]
     settled: frozenset[int]
     bounced: dict[int, Bounced]
+    partly_taken: bool = False
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it may still go out to recipients who are not settled."""
+        return self.phase is not None or self.status is Status.UNKNOWN
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +80,21 @@ def recipient_of(found: Attributed, fate: Fate) -> int | None:
 def is_early(found: Attributed) -> bool:
     """Whether the message is being handed over: how that ends has to be written down first."""
     return found.message.phase in (1, 2)
+
+
+def proves_sent(found: Attributed, returned: Returned) -> bool:
+    """Whether a server's report shows that a message in doubt, or one that waits to be sent again, was taken.
+
+    Of one that was partly taken before, the report may be about that part, wherever it was forwarded to: nobody who
+    still waits is given up for it.
+    """
+    message = found.message
+    if not returned.is_status:
+        return False
+    told = {recipient_of(found, fate) for fate in returned.fates}
+    if message.partly_taken:
+        return message.status is Status.UNKNOWN and bool(told - message.settled - {None})
+    return message.status is Status.UNKNOWN or (message.phase == 0 and not told <= message.settled)
 
 
 def is_news(fate: Fate, before: Bounced | None) -> bool:

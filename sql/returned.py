@@ -60,8 +60,9 @@ def candidate(row: Row) -> Candidate:
         phase=phase,
         revision=revision,
         recipients=_recipients(to, cc, bcc),
-        settled=frozenset(rcpt for rcpt, _, _ in states),
-        bounced={rcpt: Bounced(type_, code) for rcpt, type_, code in states if type_ is not None},
+        settled=frozenset(rcpt for rcpt, *_ in states),
+        bounced={rcpt: Bounced(type_, code) for rcpt, _, type_, code in states if type_ is not None},
+        partly_taken=any(accepted for _, accepted, *_ in states),
     )
 
 
@@ -80,14 +81,16 @@ def _settled(to: Attributed, found: Returned) -> bool:
 
 def _steps(to: Attributed, found: Returned, fallback: bool) -> Iterator[Step]:
     message = to.message
-    waits_again = message.phase == 0 and not _settled(to, found)
-    if found.is_status and (message.status is Status.UNKNOWN or waits_again):
+    was_sent = attribution.proves_sent(to, found)
+    if was_sent:
         late = {"id": message.id, "revision": message.revision, "detail": SENT_AFTER_ALL.to_json()}
         yield Step("proven_sent", late | {"fallback": fallback})
     failures = [
         (index, fate)
         for fate in found.fates
-        if fate.told is Told.FAILED and (index := attribution.recipient_of(to, fate)) is not None
+        if fate.told is Told.FAILED
+        and (index := attribution.recipient_of(to, fate)) is not None
+        and (was_sent or index in message.settled or not message.is_open)
     ]
     news = [
         (index, fate)

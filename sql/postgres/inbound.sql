@@ -114,7 +114,8 @@ WITH named AS (
     WHERE %(tenant)s::bigint IS NULL OR t.pk = %(tenant)s)
 SELECT m.id, m.tenant_pk, m.status, q.phase, m.revision,
        (b.payload::json->'to')::text, (b.payload::json->'cc')::text, (b.payload::json->'bcc')::text,
-       (SELECT json_agg(json_build_array(r.rcpt, r.bounce_type, r.bounce_code))::text FROM recipient_state r WHERE r.message_id = m.id)
+       (SELECT json_agg(json_build_array(r.rcpt, r.accepted, r.bounce_type, r.bounce_code))::text
+        FROM recipient_state r WHERE r.message_id = m.id)
 FROM named JOIN message m USING (id) LEFT JOIN q ON q.id = m.id LEFT JOIN body b ON b.message_id = m.id
 WHERE %(tenant)s::bigint IS NULL OR m.tenant_pk = %(tenant)s
 ORDER BY m.id LIMIT %(limit)s;

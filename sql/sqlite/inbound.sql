@@ -106,7 +106,7 @@ WITH named AS (
     WHERE :tenant IS NULL OR t.pk = :tenant)
 SELECT m.id, m.tenant_pk, m.status, q.phase, m.revision,
        json_extract(b.payload, '$.to'), json_extract(b.payload, '$.cc'), json_extract(b.payload, '$.bcc'),
-       (SELECT json_group_array(json_array(r.rcpt, r.bounce_type, r.bounce_code)) FROM recipient_state r
+       (SELECT json_group_array(json_array(r.rcpt, r.accepted, r.bounce_type, r.bounce_code)) FROM recipient_state r
         WHERE r.message_id = m.id HAVING count(*) > 0)
 FROM named JOIN message m USING (id) LEFT JOIN q ON q.id = m.id LEFT JOIN body b ON b.message_id = m.id
 WHERE :tenant IS NULL OR m.tenant_pk = :tenant

@@ -25,7 +25,8 @@ from mailproxy.inbound import (
 )
 from mailproxy.model import Epoch, EventType, MessageId, State, public_pk
 from mailproxy.proof import token_of
-from tests.sql.conftest import Sql, World, sent, unknown
+from mailproxy.records import RecipientOutcome
+from tests.sql.conftest import Sql, World, back, sent, unknown
 
 BOX = Mailbox("127.0.0.1", 993, "u", "p", "INBOX", Encryption.IMPLICIT, 60.0, Disposal.DELETE)
 
@@ -177,6 +178,46 @@ async def test_a_report_on_a_message_in_doubt_proves_that_it_was_sent(world: Wor
     assert await imap.take(effects) == TakenIn(Verdict.APPLIED, ("delay",), message)
     assert await world.state("m1") is State.SENT
     assert await world.events("m1") == [EventType.UNKNOWN, EventType.SENT]
+
+
+async def waiting_for_eve(world: World) -> MessageId:
+    """A message that a server has taken for Bob, and that waits to be sent to Eve again."""
+    await world.post("m1", payload=letter("m1", "bob@example.com", "eve@example.com"))
+    sender = await world.sender()
+    (claimed,) = await sender.authorised()
+    await sender.settle(back(claimed, recipients=(RecipientOutcome(0, True, "bob@example.com"),)))
+    return claimed.id
+
+
+@pytest.mark.parametrize("address", ["bob.forwards@example.net", "eve@example.com"])
+async def test_a_report_on_those_who_have_a_message_gives_up_nobody_who_waits_for_it(
+    world: World, address: str
+) -> None:
+    message = await waiting_for_eve(world)
+    imap = await reader(world)
+    report = bounce(failed(address), proofs=(imap.token(message),))
+    assert await imap.take(report) == TakenIn(Verdict.IGNORED, ("hard",), message)
+    (claimed,) = await (await world.sender("second", slot=1)).authorised()
+    assert [one.index for one in claimed.recipients] == [0]
+
+
+async def test_those_who_have_a_message_may_bounce_while_others_wait_for_it(world: World) -> None:
+    message = await waiting_for_eve(world)
+    imap = await reader(world)
+    report = bounce(failed("bob@example.com"), proofs=(imap.token(message),))
+    assert await imap.take(report) == TakenIn(Verdict.APPLIED, ("hard",), message)
+    assert await world.state("m1") is State.PENDING
+    assert await world.events("m1") == [EventType.BOUNCE]
+
+
+async def test_a_message_in_doubt_for_some_is_proven_by_a_report_on_them_alone(world: World) -> None:
+    message = await waiting_for_eve(world)
+    sender = await world.sender("second", slot=1)
+    await sender.settle(unknown((await sender.authorised())[0]))
+    imap = await reader(world)
+    for address, state in (("bob@example.com", State.UNKNOWN), ("eve@example.com", State.SENT)):
+        await imap.take(bounce(failed(address), proofs=(imap.token(message),)))
+        assert await world.state("m1") is state
 
 
 async def test_a_bounce_that_overtakes_its_message_waits_for_it(world: World, sql: Sql) -> None:
