@@ -83,13 +83,13 @@ def is_early(found: Attributed) -> bool:
 
 
 def proves_sent(found: Attributed, returned: Returned) -> bool:
-    """Whether a server's report shows that a message in doubt, or one that waits to be sent again, was taken.
+    """Whether a server's report proves that a message in doubt, or one that waits to be sent again, was taken.
 
     Of one that was partly taken before, the report may be about that part, wherever it was forwarded to: nobody who
     still waits is given up for it.
     """
     message = found.message
-    if not returned.is_status:
+    if not (returned.is_status and found.verified):
         return False
     told = {recipient_of(found, fate) for fate in returned.fates}
     if message.partly_taken:

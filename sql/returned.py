@@ -27,7 +27,7 @@ def apply(mailbox: Mailbox, found: Returned, ours: Ours, fallback: bool) -> Work
     message = to.message
     if attribution.is_early(to):
         return TakenIn(Verdict.EARLY, (), message.id, PATIENCE)
-    if message.phase is not None and not to.verified and not _settled(to, found):
+    if message.is_open and not to.verified and not _settled(to, found):
         return TakenIn(Verdict.UNPROVEN, (str(Verdict.UNPROVEN),), message.id)
     steps = tuple(_steps(to, found, fallback))
     if steps:

@@ -23,7 +23,7 @@ from mailproxy.inbound import (
     Unreadable,
     Verdict,
 )
-from mailproxy.model import Epoch, EventType, MessageId, State, public_pk
+from mailproxy.model import Epoch, EventType, MessageId, Resolution, State, public_pk
 from mailproxy.proof import token_of
 from mailproxy.records import RecipientOutcome
 from tests.sql.conftest import Sql, World, back, sent, unknown
@@ -178,6 +178,18 @@ async def test_a_report_on_a_message_in_doubt_proves_that_it_was_sent(world: Wor
     assert await imap.take(effects) == TakenIn(Verdict.APPLIED, ("delay",), message)
     assert await world.state("m1") is State.SENT
     assert await world.events("m1") == [EventType.UNKNOWN, EventType.SENT]
+
+
+async def test_a_report_without_proof_settles_no_doubt_and_keeps_nobody_from_another_try(world: World) -> None:
+    (message,) = await world.post("m1", payload=letter("m1", "bob@example.com"))
+    sender = await world.sender()
+    await sender.settle(unknown((await sender.authorised())[0]))
+    imap = await reader(world)
+    forged = bounce(failed("bob@example.com"), client_id="m1")
+    assert await imap.take(forged) == TakenIn(Verdict.UNPROVEN, ("unproven",), message)
+    assert await world.events("m1") == [EventType.UNKNOWN]
+    await world.store.directory.resolve(world.tenant, "m1", Resolution.RETRY, max_age=60.0)
+    assert [one.recipients for one in await sender.claim()] == [()]
 
 
 async def waiting_for_eve(world: World) -> MessageId:
