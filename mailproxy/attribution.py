@@ -6,7 +6,7 @@ from itertools import islice
 
 from mailproxy import proof
 from mailproxy.inbound import Fate, Returned, Verdict
-from mailproxy.model import MessageId, Status, TenantPk, message_of, public_pk
+from mailproxy.model import MessageId, Status, TenantPk, public_pk, sending_of
 
 MOST_NUMBERS = 20
 PAST_ALL = 1 << 62
@@ -44,10 +44,21 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Attributed:
-    """A mail's message; `verified` when the mail proves that its author has seen it."""
+    """A mail's message; `verified` when the mail proves that its author has seen it. `revision` is that of the sending
+    it is about, where its Message-ID tells."""
 
     message: Candidate
     verified: bool
+    revision: int | None = None
+
+    @property
+    def is_former(self) -> bool:
+        """Whether the mail is about a message that was replaced, or sent again on somebody's word."""
+        return self.revision not in (None, self.message.revision)
+
+    @property
+    def may_be_former(self) -> bool:
+        return self.revision is None and self.message.revision > 0
 
 
 def attribute(
@@ -56,11 +67,18 @@ def attribute(
     """The one message the mail is about: that of its proof, else the only one that has a recipient it names."""
     for one in candidates:
         if proof.is_proven(returned.proofs, key, public_pk(instance, one.id)):
-            return Attributed(one, verified=True)
+            return Attributed(one, True, _revision(returned, instance, one))
     named = [one for one in candidates if any(matches(one, fate) is not None for fate in returned.fates)]
     if len(named) != 1:
         return Verdict.UNMATCHED
-    return Verdict.UNPROVEN if strict else Attributed(named[0], verified=False)
+    if strict:
+        return Verdict.UNPROVEN
+    return Attributed(named[0], False, _revision(returned, instance, named[0]))
+
+
+def _revision(returned: Returned, instance: int, message: Candidate) -> int | None:
+    made, revision = sending_of(instance, returned.header_id or "") or (None, None)
+    return revision if made == message.id else None
 
 
 def matches(message: Candidate, fate: Fate) -> int | None:
@@ -72,9 +90,13 @@ def matches(message: Candidate, fate: Fate) -> int | None:
 def recipient_of(found: Attributed, fate: Fate) -> int | None:
     """The same; what is proven to be about a message with one recipient is about that one, wherever it went on to."""
     index = matches(found.message, fate)
-    if index is None and found.verified and len(found.message.recipients) == 1:
-        return 0
-    return index
+    return only_recipient(found) if index is None else index
+
+
+def only_recipient(found: Attributed) -> int | None:
+    """Whom a proven mail is about although it names nobody of them: a former version may have gone to others."""
+    is_sure = found.verified and not found.may_be_former
+    return 0 if is_sure and len(found.message.recipients) == 1 else None
 
 
 def is_early(found: Attributed) -> bool:
@@ -89,7 +111,7 @@ def proves_sent(found: Attributed, returned: Returned) -> bool:
     still waits is given up for it.
     """
     message = found.message
-    if not (returned.is_status and found.verified):
+    if not (returned.is_status and found.verified) or found.may_be_former:
         return False
     told = {recipient_of(found, fate) for fate in returned.fates}
     if message.partly_taken:
@@ -114,6 +136,5 @@ def _plain(address: str) -> str:
 def numbers(returned: Returned, instance: int) -> list[int]:
     """The messages a mail names by number: behind its proofs, and in a Message-ID of our making."""
     found = set(islice(proof.numbers_in(returned.proofs), MOST_NUMBERS))
-    pk = (returned.header_id or "").strip("<>").partition("@")[0].partition(".")[0]
-    made = message_of(instance, pk)
+    made, _ = sending_of(instance, returned.header_id or "") or (None, None)
     return sorted(number for number in found | ({made} if made is not None else set()) if number < PAST_ALL)

@@ -5,6 +5,7 @@ Unix seconds, and both databases convert at their own border. The database's clo
 """
 
 import json
+import re
 import uuid
 from dataclasses import asdict, dataclass, field
 from enum import IntEnum, StrEnum
@@ -308,3 +309,13 @@ def message_of(instance: int, pk: str) -> MessageId | None:
         return None
     message = MessageId(value & (1 << 62) - 1)
     return message if public_pk(instance, message) == pk.lower() else None
+
+
+def sending_of(instance: int, header_id: str) -> tuple[MessageId, int] | None:
+    """The message and its revision behind a Message-ID that this instance made, or None for anything else."""
+    local, at, _ = header_id.strip().strip("<>").partition("@")
+    pk, dot, revision = local.partition(".")
+    message = message_of(instance, pk) if at else None
+    if message is None or (dot and not re.fullmatch("[0-9]{1,9}", revision)):
+        return None
+    return message, int(revision or 0)

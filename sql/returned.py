@@ -25,6 +25,9 @@ def apply(mailbox: Mailbox, found: Returned, ours: Ours, fallback: bool) -> Work
     if isinstance(to, Verdict):
         return TakenIn(to, (str(to),))
     message = to.message
+    counts = tuple(_counts(found))
+    if to.is_former:
+        return TakenIn(Verdict.IGNORED, counts, message.id)
     if attribution.is_early(to):
         return TakenIn(Verdict.EARLY, (), message.id, PATIENCE)
     if message.is_open and not to.verified and not _settled(to, found):
@@ -32,7 +35,6 @@ def apply(mailbox: Mailbox, found: Returned, ours: Ours, fallback: bool) -> Work
     steps = tuple(_steps(to, found, fallback))
     if steps:
         yield steps
-    counts = tuple(_counts(found))
     return TakenIn(Verdict.APPLIED if steps else Verdict.IGNORED, counts, message.id)
 
 
@@ -150,8 +152,8 @@ def _never_again(to: Attributed, found: Returned) -> dict[str, Cause]:
         return {}
     if found.kind == "complaint":
         who = {index for fate in found.fates if (index := attribution.recipient_of(to, fate)) is not None}
-        if not who and len(recipients) == 1:
-            who = {0}
+        if not who and (only := attribution.only_recipient(to)) is not None:
+            who = {only}
         return {recipients[index]: Cause.COMPLAINT for index in who}
     return {
         recipients[index]: Cause.HARD_BOUNCE

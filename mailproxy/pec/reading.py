@@ -1,15 +1,12 @@
 """From a mail's octets to what a receipt proves of a message of ours."""
 
-import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from mailproxy.model import MessageId, message_of
+from mailproxy.model import MessageId, sending_of
 from mailproxy.pec.receipt import Evidence, Receipt, parse, transport_of
 from mailproxy.pec.verification import Verdict, Verification, verify
-
-_OURS = re.compile(r"<([0-9a-fA-F-]{36})(?:\.([0-9]{1,9}))?@[^<>@]+>")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,11 +76,10 @@ def _judged(checked: Verification, receipt: Receipt, *, is_signed: bool) -> Veri
 
 
 def reference_of(receipt: Receipt, instance: int) -> Reference:
-    ours = _OURS.fullmatch(receipt.message_id or "")
-    number = message_of(instance, ours[1]) if ours else None
+    number, revision = sending_of(instance, receipt.message_id or "") or (None, None)
     return Reference(
         number=number,
-        revision=None if ours is None or number is None else int(ours[2] or 0),
+        revision=revision,
         header_id=receipt.message_id,
         client_id=receipt.original_id,
     )

@@ -26,7 +26,8 @@ from mailproxy.inbound import (
 from mailproxy.model import Epoch, EventType, MessageId, Resolution, State, public_pk
 from mailproxy.proof import token_of
 from mailproxy.records import RecipientOutcome
-from tests.sql.conftest import Sql, World, back, sent, unknown
+from tests.sql.conftest import Sender, Sql, World, back, sent, unknown
+from tests.sql.conftest import failed as refused
 
 BOX = Mailbox("127.0.0.1", 993, "u", "p", "INBOX", Encryption.IMPLICIT, 60.0, Disposal.DELETE)
 
@@ -180,7 +181,9 @@ async def test_a_report_on_a_message_in_doubt_proves_that_it_was_sent(world: Wor
     assert await world.events("m1") == [EventType.UNKNOWN, EventType.SENT]
 
 
-async def test_a_report_without_proof_settles_no_doubt_and_keeps_nobody_from_another_try(world: World) -> None:
+async def test_a_report_without_proof_settles_no_doubt_and_keeps_nobody_from_another_try(
+    world: World,
+) -> None:
     (message,) = await world.post("m1", payload=letter("m1", "bob@example.com"))
     sender = await world.sender()
     await sender.settle(unknown((await sender.authorised())[0]))
@@ -190,6 +193,49 @@ async def test_a_report_without_proof_settles_no_doubt_and_keeps_nobody_from_ano
     assert await world.events("m1") == [EventType.UNKNOWN]
     await world.store.directory.resolve(world.tenant, "m1", Resolution.RETRY, max_age=60.0)
     assert [one.recipients for one in await sender.claim()] == [()]
+
+
+async def replaced(world: World, to: str) -> tuple[MessageId, Sender]:
+    """A message that was sent in vain, and given anew to be sent to somebody else."""
+    (message,) = await world.post("m1", payload=letter("m1", "bob@example.com"))
+    sender = await world.sender()
+    await sender.settle(refused((await sender.authorised())[0]))
+    assert await world.post("m1", payload=letter("m1", to)) == [message]
+    return message, sender
+
+
+@pytest.mark.parametrize("revision", ["", ".1"])
+async def test_a_report_on_a_former_version_does_nothing_to_the_one_that_waits(
+    world: World, revision: str
+) -> None:
+    message, sender = await replaced(world, "bob.right@example.com")
+    imap = await reader(world)
+    made = f"<{public_pk(imap.ours.instance, message)}{revision}@example.org>"
+    report = bounce(failed("bob@example.com"), proofs=(imap.token(message),), header_id=made)
+    taken = await imap.take(report)
+    assert taken is not None
+    stopped = revision == ".1"
+    assert (taken.verdict is Verdict.APPLIED) == stopped
+    assert len(await sender.claim()) == (0 if stopped else 1)
+
+
+async def test_a_report_that_may_be_on_a_former_version_needs_its_recipient_and_stops_nothing(
+    world: World,
+) -> None:
+    message, sender = await replaced(world, "bob.right@example.com")
+    imap = await reader(world)
+    for wrong in ("bob@example.com", "bob.right@example.com"):
+        taken = await imap.take(bounce(failed(wrong), proofs=(imap.token(message),)))
+        assert taken == TakenIn(Verdict.IGNORED, ("hard",), message)
+    (claimed,) = await sender.authorised()
+    await sender.settle(sent(claimed))
+    for wrong, verdict in (
+        ("bob@example.com", Verdict.IGNORED),
+        ("bob.right@example.com", Verdict.APPLIED),
+    ):
+        taken = await imap.take(bounce(failed(wrong), proofs=(imap.token(message),)))
+        assert taken is not None
+        assert taken.verdict is verdict
 
 
 async def waiting_for_eve(world: World) -> MessageId:
