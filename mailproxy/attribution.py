@@ -9,6 +9,7 @@ from mailproxy.inbound import Fate, Returned, Verdict
 from mailproxy.model import MessageId, Status, TenantPk, public_pk, sending_of
 
 MOST_NUMBERS = 20
+MOST_CANDIDATES = 32
 PAST_ALL = 1 << 62
 
 
@@ -64,12 +65,15 @@ class Attributed:
 def attribute(
     returned: Returned, candidates: Sequence[Candidate], key: bytes, instance: int, *, strict: bool
 ) -> Attributed | Verdict:
-    """The one message the mail is about: that of its proof, else the only one that has a recipient it names."""
+    """The one message the mail is about: that of its proof, else the only one that has a recipient it names.
+
+    Of as many as MOST_CANDIDATES there may be others, so that none is the only one.
+    """
     for one in candidates:
         if proof.is_proven(returned.proofs, key, public_pk(instance, one.id)):
             return Attributed(one, True, _revision(returned, instance, one))
     named = [one for one in candidates if any(matches(one, fate) is not None for fate in returned.fates)]
-    if len(named) != 1:
+    if len(named) != 1 or len(candidates) >= MOST_CANDIDATES:
         return Verdict.UNMATCHED
     if strict:
         return Verdict.UNPROVEN

@@ -13,7 +13,6 @@ from sql import suppressions
 from sql.engine import Work
 from sql.queries import Row, Step
 
-MOST_CANDIDATES = 20
 PATIENCE: Seconds = 900.0
 SENT_AFTER_ALL = EventDetail(reason="reported on by a server", late=True)
 
@@ -47,7 +46,7 @@ def correlate(mailbox: Mailbox, found: Returned, ours: Ours) -> Step:
             "header_id": found.header_id,
             "client_id": found.client_id,
             "tenant": mailbox.tenant_pk,
-            "limit": MOST_CANDIDATES,
+            "limit": attribution.MOST_CANDIDATES,
         },
     )
 

@@ -103,7 +103,8 @@ UPDATE parked SET next_try_at = now() + make_interval(secs => %(wait)s) WHERE pk
 DELETE FROM parked WHERE pk = %(parked)s;
 
 -- name: correlate
--- By number, by the Message-ID a client gave, and by client id: one index probe a tenant.
+-- By number, by the Message-ID a client gave, and by client id: one index probe a tenant. Those by number, which alone
+-- can be proven, are never cut off.
 WITH named AS (
     SELECT id FROM message WHERE id = ANY(%(ids)s)
     UNION
@@ -118,7 +119,7 @@ SELECT m.id, m.tenant_pk, m.status, q.phase, m.revision,
         FROM recipient_state r WHERE r.message_id = m.id)
 FROM named JOIN message m USING (id) LEFT JOIN q ON q.id = m.id LEFT JOIN body b ON b.message_id = m.id
 WHERE %(tenant)s::bigint IS NULL OR m.tenant_pk = %(tenant)s
-ORDER BY m.id LIMIT %(limit)s;
+ORDER BY m.id = ANY(%(ids)s) DESC, m.id DESC LIMIT %(limit)s;
 
 -- name: proven_sent
 -- A server that reports on a message has accepted it: what was in doubt, or waits to be sent again, was sent.

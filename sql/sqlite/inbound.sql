@@ -110,7 +110,7 @@ SELECT m.id, m.tenant_pk, m.status, q.phase, m.revision,
         WHERE r.message_id = m.id HAVING count(*) > 0)
 FROM named JOIN message m USING (id) LEFT JOIN q ON q.id = m.id LEFT JOIN body b ON b.message_id = m.id
 WHERE :tenant IS NULL OR m.tenant_pk = :tenant
-ORDER BY m.id LIMIT :limit;
+ORDER BY m.id IN (SELECT value FROM json_each(:ids)) DESC, m.id DESC LIMIT :limit;
 
 -- name: proven_sent
 INSERT INTO event (tenant_pk, message_id, kind, detail, at)

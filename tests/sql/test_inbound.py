@@ -7,6 +7,7 @@ from itertools import count
 import pytest
 
 from mailproxy import payload
+from mailproxy.attribution import MOST_CANDIDATES
 from mailproxy.inbound import (
     Arrival,
     Disposal,
@@ -167,6 +168,21 @@ async def test_equal_ids_of_two_tenants_are_told_apart_by_recipient_mailbox_or_p
     foreign = await own.take(bounce(failed("bob@example.com"), proofs=(imap.token(first),)))
     assert foreign is not None
     assert foreign.verdict is Verdict.UNMATCHED
+
+
+async def test_any_number_of_tenants_may_use_an_id_and_only_proof_tells_its_message(world: World) -> None:
+    for number in range(MOST_CANDIDATES):
+        other = await world.add_tenant(f"t{number}")
+        account = await world.add_account("main", other)
+        to = "bob@example.com" if number else "eve@example.com"
+        theirs = world.message("m1", account_pk=account, payload=letter("m1", to))
+        await world.store.queue.enqueue({other: [theirs]})
+    message = await sent_message(world, "m1", "eve@example.com")
+    imap = await reader(world)
+    named = bounce(failed("eve@example.com"), client_id="m1")
+    assert await imap.take(named) == TakenIn(Verdict.UNMATCHED, ("unmatched",))
+    proven = replace(named, proofs=(imap.token(message),))
+    assert await imap.take(proven) == TakenIn(Verdict.APPLIED, ("hard",), message)
 
 
 async def test_a_report_on_a_message_in_doubt_proves_that_it_was_sent(world: World) -> None:
