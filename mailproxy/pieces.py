@@ -86,6 +86,10 @@ def written(pieces: list[Piece]) -> Data:
     return Written((*joined, last)) if joined else last
 
 
+def size_of(data: Data) -> int:
+    return len(data) if isinstance(data, bytes) else data.size
+
+
 def octets(data: Data) -> bytes:
     """All of a message at once."""
     if isinstance(data, bytes):

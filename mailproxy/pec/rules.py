@@ -7,6 +7,7 @@ from mailproxy.checks import Fault
 from mailproxy.model import Content, Seconds
 
 MOST_OCTETS = 30 << 20
+TOO_LARGE = "message_too_large"
 LONGEST: Seconds = 86400.0
 """How long certified mail waits to be sent unless its sender says otherwise: it is a dated act."""
 ALL_OR_NONE = "certified mail goes to all of its recipients or to none"
@@ -24,12 +25,18 @@ def faults(content: Content, mailbox: str | None) -> Iterator[Fault]:
     if content.bcc:
         yield Fault("bcc", "pec_bcc", "certified mail has no hidden recipients; name them in to or cc")
     recipients = len(address.envelope_recipients(content.to, content.cc, content.bcc))
-    if least_octets(content) * recipients > MOST_OCTETS:
-        detail = (
-            f"{least_octets(content)} octets for {recipients} recipients; size times recipients of certified mail"
-            f" is at most {MOST_OCTETS}"
-        )
-        yield Fault("attachments", "message_too_large", detail)
+    if (too_much := excess(least_octets(content), recipients)) is not None:
+        yield Fault("attachments", TOO_LARGE, too_much)
+
+
+def excess(octets: int, recipients: int) -> str | None:
+    """What is wrong with the size of a message for so many recipients."""
+    if octets * recipients <= MOST_OCTETS:
+        return None
+    return (
+        f"{octets} octets for {recipients} recipients; size times recipients of certified mail"
+        f" is at most {MOST_OCTETS}"
+    )
 
 
 def least_octets(content: Content) -> int:

@@ -276,3 +276,21 @@ async def test_without_room_on_disk_a_message_waits(world: World, files: Files, 
         await world.all_in(State.SENT)
     first = (await world.events(id_))[0]
     assert (first.detail.error or "").startswith("Attachment fetch failed for a.bin: cannot be kept")
+
+
+@SQLITE
+async def test_fetched_attachments_count_for_what_certified_mail_may_weigh(
+    world: World, sink: Sink, settings: Settings
+) -> None:
+    await world.change_account(is_pec_account=True)
+    Path(settings.attachment_base_dir[0], "a.bin").write_bytes(bytes(12 << 20))
+    part = {"filename": "a.bin", "storage_path": "a.bin", "fetch_mode": "filesystem"}
+    large = await world.post("b@pec.example", "c@pec.example", content={"attachments": [part]})
+    small = await world.post("b@pec.example", content={"attachments": [part]})
+    async with world.sender():
+        await world.all_in(State.SENT, State.ERROR)
+    error = (await world.view(large[0])).error
+    assert error is not None
+    assert error.startswith("message_too_large: ")
+    assert "2 recipients" in error
+    assert [one.id for one in sink.messages()] == small

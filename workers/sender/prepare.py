@@ -9,7 +9,8 @@ from mailproxy.attachments.shares import Share
 from mailproxy.errors import InvalidInput, MailproxyError, StorageUnavailable
 from mailproxy.model import Content, Epoch, Seconds, public_pk
 from mailproxy.outcome import Deferred, Refused, Stage, Withheld
-from mailproxy.pieces import Data
+from mailproxy.pec import rules
+from mailproxy.pieces import Data, size_of
 from mailproxy.records import Claimed
 from mailproxy.store import Queue
 from workers.sender.origin import Origin, Origins
@@ -76,14 +77,16 @@ class Preparation:
         self._turn = asyncio.Lock()
 
     async def of(self, work: Work, *, certified: bool = False) -> Prepared | Refused | Deferred | Withheld:
-        """`certified` mail keeps its author as envelope sender, as it must (RFC 6109 §3.1.1)."""
+        """`certified` mail has to keep its author as envelope sender, and a size limit (RFC 6109 §3.1.1)."""
         async with self._turn:
             origin = await self._origins.current()
-            if certified:
-                origin = replace(origin, return_path=None)
-            if not work.message.suspect:
-                return self._rendered(work, origin)
-            return await self._alone(work, origin)
+            if not certified:
+                return await self._prepared(work, origin)
+            found = await self._prepared(work, replace(origin, return_path=None))
+            return _held_to_size(found, work.message) if isinstance(found, Prepared) else found
+
+    async def _prepared(self, work: Work, origin: Origin) -> Prepared | Refused | Deferred | Withheld:
+        return await self._alone(work, origin) if work.message.suspect else self._rendered(work, origin)
 
     async def _alone(self, suspect: Work, origin: Origin) -> Prepared | Refused | Deferred | Withheld:
         try:
@@ -108,6 +111,13 @@ class Preparation:
         if work.content is None:
             return self._render(work.message, origin)
         return prepare(work.message, origin, work.content)
+
+
+def _held_to_size(prepared: Prepared, message: Claimed) -> Prepared | Refused:
+    """What was fetched counts now, too; the door could only count what came with the message."""
+    everybody = len(prepared.recipients) + len(message.recipients)
+    detail = rules.excess(size_of(prepared.data), everybody)
+    return prepared if detail is None else Refused(Stage.PREPARE, f"{rules.TOO_LARGE}: {detail}")
 
 
 def prepare(message: Claimed, origin: Origin, content: Content | None = None) -> Prepared | Refused:

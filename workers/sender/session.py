@@ -23,7 +23,7 @@ from mailproxy.outcome import (
     Stage,
     Unknown,
 )
-from mailproxy.pieces import Data
+from mailproxy.pieces import Data, size_of
 from mailproxy.reach import Reach
 from workers.sender.connect import Capabilities, Link, Timeouts, connect
 from workers.sender.replies import Break
@@ -193,14 +193,16 @@ class Session:
             if not _PATH.fullmatch(address) or not (smtputf8 or address.isascii()):
                 return Refused(Stage.MAIL, f"invalid_address: {address!r}")
         limit = self.capabilities.size
-        if limit is not None and _size(data) > limit:
-            return Refused(Stage.MAIL, f"too_large_for_server: {_size(data)} bytes, the server takes {limit}")
+        if limit is not None and size_of(data) > limit:
+            return Refused(
+                Stage.MAIL, f"too_large_for_server: {size_of(data)} bytes, the server takes {limit}"
+            )
         return None
 
     def _commands(self, mail_from: str, addresses: Sequence[str], data: Data, smtputf8: bool) -> list[bytes]:
         mail = [f"MAIL FROM:<{mail_from}>"]
         if self.capabilities.size_parameter:
-            mail.append(f"SIZE={_size(data)}")
+            mail.append(f"SIZE={size_of(data)}")
         if self.capabilities.eightbit and not data.isascii():
             mail.append("BODY=8BITMIME")
         if smtputf8:
@@ -266,10 +268,6 @@ class Session:
         self.abandon()
         cause = cause or f"{self._wire.broken} at {stage}"
         return ConnectionLost(stage, cause) if self.reused else Deferred(stage, cause)
-
-
-def _size(data: Data) -> int:
-    return len(data) if isinstance(data, bytes) else data.size
 
 
 def wire_chunks(data: Data) -> Iterator[bytes]:
