@@ -147,7 +147,7 @@ async def _ready(
         await intake.admit(tenant, sum(not draft.faults for draft in ours))
         standing = await store.directory.admission(tenant)
         doors = standing.accounts
-        checked[tenant] = [_at_its_door(draft, doors) for draft in ours]
+        checked[tenant] = await _at_their_doors(ours, doors)
         if standing.suppresses:
             checked[tenant] = await _without_suppressed(store.suppressions, tenant, checked[tenant], doors)
         items = [_new_message(draft, doors, settings) for draft in checked[tenant] if _is_recordable(draft)]
@@ -170,6 +170,15 @@ async def _announced(
     if done.accepted and settings.dispatch_on_arrival and not settings.test_mode:
         await store.wakeups.announce("queue")
     return done
+
+
+async def _at_their_doors(drafts: Sequence[Draft], doors: Mapping[str, Door]) -> list[Draft]:
+    judged = []
+    for number, draft in enumerate(drafts):
+        if number % _TURN == _TURN - 1:
+            await asyncio.sleep(0)
+        judged.append(_at_its_door(draft, doors))
+    return judged
 
 
 def _at_its_door(draft: Draft, doors: Mapping[str, Door]) -> Draft:
@@ -241,8 +250,8 @@ def _new_message(draft: Draft, doors: Mapping[str, Door], settings: Settings) ->
 
 
 def _certified(draft: Draft, settings: Settings) -> Certified:
-    content = payload.decode(draft.payload)
-    return Certified(rules.recipients(content), settings.pec_acceptance_timeout)
+    everybody = address.envelope_recipients(draft.recipients)
+    return Certified(tuple(map(rules.folded, everybody)), settings.pec_acceptance_timeout)
 
 
 def _end(draft: Draft, result: Enqueued | None) -> Accepted | Rejected:

@@ -47,13 +47,8 @@ def least_octets(content: Content) -> int:
     return texts + sum(-(-part.size // 57) * 78 for part in content.attachments)
 
 
-def recipients(content: Content) -> tuple[str, ...]:
-    """Everybody the message goes to, as receipts are matched with them."""
-    return tuple(folded(one) for one in address.envelope_recipients(content.to, content.cc, content.bcc))
-
-
 def folded(mailbox: str) -> str:
-    """An address as it is compared: providers do not keep the case of a local part."""
+    """An address as receipts are matched with it: providers do not keep the case of a local part."""
     return mailbox.strip().lower()
 
 
