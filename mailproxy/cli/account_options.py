@@ -77,7 +77,7 @@ _MAILBOX = (
     click.option(
         "--imap-ssl/--no-imap-ssl",
         default=None,
-        help="TLS from the start, or never.  [on 993, else by STARTTLS]",
+        help="TLS from the start, or STARTTLS if offered.  [from the start on 993, else STARTTLS is required]",
     ),
 )
 _OPTIONS = (

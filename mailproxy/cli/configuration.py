@@ -45,7 +45,11 @@ _MAILBOX = (
         prompt="Port (Enter: as it is)",
         note="Its port.  [993 with TLS, 143 without]",
     ),
-    click.option("--bounce-imap-ssl/--no-bounce-imap-ssl", default=None, help="Whether TLS is used."),
+    click.option(
+        "--bounce-imap-ssl/--no-bounce-imap-ssl",
+        default=None,
+        help="TLS from the start, or STARTTLS if offered.",
+    ),
     asked(
         "--bounce-imap-user",
         when=_is_on,
