@@ -72,10 +72,10 @@ def test_a_page_that_is_written_from_the_code_is_up_to_date(name: str) -> None:
 
 
 def test_every_page_is_in_the_table_of_contents() -> None:
-    named = re.findall(r"^([\w./-]+)\*?$", (DOCS / "index.md").read_text(), re.MULTILINE)
-    pages = {path.relative_to(DOCS).with_suffix("").as_posix() for path in WRITTEN}
-    missing = [page for page in sorted(pages) if page != "index" and not page.startswith(tuple(named))]
-    assert missing == [], "name them in docs/index.md"
+    named = set(re.findall(r"^([\w./*-]+)$", (DOCS / "index.md").read_text(), re.MULTILINE))
+    pages = {path.relative_to(DOCS).with_suffix("").as_posix() for path in WRITTEN} - {"index"}
+    wanted = {"it/*" if page.startswith("it/") else page for page in pages}
+    assert {name for name in named if not name.startswith("../")} == wanted, "name them in docs/index.md"
 
 
 def test_links_between_pages_lead_somewhere() -> None:
