@@ -27,11 +27,15 @@ _VALUES = """\
 
 | label | values |
 |---|---|
+| `tenant_id`, `account_id` | as the API names them |
 | `priority` | `immediate`, `high`, `medium`, `low` |
 | `outcome` | `sent`, `deferred`, `refused`, `unknown`, `account_trouble`, `withheld` |
 | `result` | `acknowledged`, `refused`, `failed`; of large files `stored`, `failed`, `downloaded`, `removed` |
+| `type` | [what a mail that came back was](bounces.md#what-is-applied); of certified mail the [event](events.md) |
+| `mode` | where an [attachment](attachments.md) was fetched from: `endpoint`, `http_url`, `filesystem` |
+| `method`, `status` | the request's method and the answer's status |
 | `route` | the pattern of a [route](rest.md), such as `/messages/{id}` |
-| `role` | a program: `api`, `scout`, `sender`, `reporter`, `maintenance`, … |
+| `role` | a program: `api`, `scout`, `sender`, `reporter`, `imap`, `maintenance` |
 | `node` | the node's id |
 """
 

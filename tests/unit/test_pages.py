@@ -29,6 +29,14 @@ def test_every_metric_that_is_counted_has_its_line() -> None:
     assert [name for name in sorted(names) if f"| `{name}` |" not in page] == []
 
 
+def test_every_label_of_a_metric_has_its_values() -> None:
+    shown, _, told = (FOLDER / "metrics.md").read_text().partition("## Values of labels")
+    rows = re.findall(r"^\| `gmp_\w+` \|[^|]*\|([^|]*)\|", shown, re.MULTILINE)
+    labels = set(re.findall(r"`(\w+)`", "".join(rows)))
+    first_cells = re.findall(r"^\| (`.*?) \|", told, re.MULTILINE)
+    assert labels == set(re.findall(r"`(\w+)`", "".join(first_cells)))
+
+
 def test_every_event_state_and_field_has_its_line() -> None:
     page = (FOLDER / "events.md").read_text()
     for name in (*EventType, *State, *EventDetail.__dataclass_fields__):
