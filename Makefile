@@ -18,6 +18,10 @@ $(VENV)/.installed: pyproject.toml requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
 	touch $@
 
+$(VENV)/.bench: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[bench]"
+	touch $@
+
 demo: $(VENV)/.installed ## send 200 messages through a throw-away instance and watch them arrive (ARGS=--postgres)
 	$(BIN)/mail-proxy demo $(ARGS)
 
@@ -59,16 +63,13 @@ fix: $(VENV)/.installed ## apply the formatter and the safe fixes
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(VENV)/.installed ## measure rates beside the limit program, on both databases
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check "matplotlib>=3.10,<4"
+bench: $(VENV)/.bench ## measure rates beside the limit program, on both databases
 	$(BIN)/python -m loadtests.bench $(ARGS)
 
-bench-scale: $(VENV)/.installed ## hold claims, plans, rates and memory to their targets at 1,000,000 rows (half an hour, resumable)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check "matplotlib>=3.10,<4"
+bench-scale: $(VENV)/.bench ## hold claims, plans, rates and memory to their targets at 1,000,000 rows (half an hour, resumable)
 	$(BIN)/python -m loadtests.scale $(ARGS)
 
-locust: $(VENV)/.installed ## four kinds of tenants against a throw-away service, with a UI or ARGS="--headless -u 20 -t 30s"
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check "locust>=2.40,<3"
+locust: $(VENV)/.bench ## four kinds of tenants against a throw-away service, with a UI or ARGS="--headless -u 20 -t 30s"
 	$(BIN)/python -m loadtests.locusts $(ARGS)
 
 run: $(VENV)/.installed ## run a server in the foreground from the environment's GMP_ settings
