@@ -7,7 +7,7 @@ ARGS ?=
 JOBS ?= 4
 
 .DEFAULT_GOAL := help
-.PHONY: help demo docs test campaign corpus fuzz check deploy-check fix bench bench-scale locust run lock clean
+.PHONY: help demo docs test campaign corpus fuzz interop check deploy-check fix bench bench-scale locust run lock clean
 
 help: ## show what can be done
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
