@@ -44,14 +44,14 @@ def parse(text: Iterator[str] | Sequence[str], cause: Cause) -> tuple[list[Line]
     found = csv.reader(text)
     for row in found:
         cells = [meant(cell.strip()) for cell in row]
+        if not any(cells):
+            continue
         if names is None:
             words = [cell.lower() for cell in cells]
             is_title = any(word in _ADDRESS for word in words)
             names = words if is_title else ["address"]
             if is_title:
                 continue
-        if not any(cells):
-            continue
         try:
             good.append(_line(found.line_num, dict(zip(names, cells, strict=False)), cause))
         except ValueError as wrong:

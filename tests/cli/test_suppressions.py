@@ -5,6 +5,8 @@ import io
 import json
 from pathlib import Path
 
+import pytest
+
 from mailproxy.cli.home import Instance
 from mailproxy.cli.suppression_file import parse
 from mailproxy.suppressions import Cause
@@ -77,6 +79,12 @@ def test_lines_keep_their_numbers_and_empty_ones_are_skipped() -> None:
     good, bad = parse(["address,expires_at\n", "\n", "a@x.org,soon\n", "b@x.org,4e9\n"], Cause.IMPORT)
     assert [(line.number, line.address, line.expires_at) for line in good] == [(4, "b@x.org", 4e9)]
     assert [number for number, _ in bad] == [3]
+
+
+@pytest.mark.parametrize("blank", ["\n", " , \n", '""\n'])
+def test_blank_lines_before_the_titles_are_skipped(blank: str) -> None:
+    good, bad = parse([blank, blank, "Name,E-Mail,Address\n", "Ann,x,a@x.org\n"], Cause.IMPORT)
+    assert ([(line.number, line.address) for line in good], bad) == ([(4, "a@x.org")], [])
 
 
 def test_a_tenant_says_that_bounces_suppress(first: Instance, acme: CommandLine) -> None:
