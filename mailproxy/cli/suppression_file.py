@@ -41,8 +41,7 @@ def parse(text: Iterator[str] | Sequence[str], cause: Cause) -> tuple[list[Line]
     good: list[Line] = []
     bad: list[tuple[int, str]] = []
     names: list[str] | None = None
-    found = csv.reader(text)
-    for row in found:
+    for number, row in _rows(text):
         cells = [meant(cell.strip()) for cell in row]
         if not any(cells):
             continue
@@ -53,12 +52,26 @@ def parse(text: Iterator[str] | Sequence[str], cause: Cause) -> tuple[list[Line]
             if is_title:
                 continue
         try:
-            good.append(_line(found.line_num, dict(zip(names, cells, strict=False)), cause))
+            good.append(_line(number, dict(zip(names, cells, strict=False)), cause))
         except ValueError as wrong:
-            bad.append((found.line_num, str(wrong)))
+            bad.append((number, str(wrong)))
         except InvalidInput as wrong:
-            bad.append((found.line_num, wrong.detail))
+            bad.append((number, wrong.detail))
     return good, bad
+
+
+def _rows(text: Iterator[str] | Sequence[str]) -> Iterator[tuple[int, list[str]]]:
+    """Each with the number of its last line; raises ValueError where quotes do not match, as nothing after is sure."""
+    found = csv.reader(text, strict=True)
+    while True:
+        begun = found.line_num + 1
+        try:
+            row = next(found, None)
+        except csv.Error as problem:
+            raise ValueError(f"line {begun}: its double quotes do not match ({problem})") from problem
+        if row is None:
+            return
+        yield found.line_num, row
 
 
 def _line(number: int, cells: Mapping[str, str], default: Cause) -> Line:

@@ -87,6 +87,18 @@ def test_blank_lines_before_the_titles_are_skipped(blank: str) -> None:
     assert ([(line.number, line.address) for line in good], bad) == ([(4, "a@x.org")], [])
 
 
+@pytest.mark.parametrize("end", ["", "x" * 200_000])
+def test_a_file_whose_quotes_do_not_match_is_refused_whole(
+    first: Instance, acme: CommandLine, tmp_path: Path, end: str
+) -> None:
+    file = tmp_path / "list.csv"
+    file.write_text(f'address\na@x.org\n"b@x.org\nc@x.org\n{end}')
+    done = acme(*HERE, "import", str(file))
+    assert done.exit_code == 2
+    assert f"{file} cannot be read: line 3: its double quotes do not match" in done.stderr
+    assert acme.json(*HERE, "list") == []
+
+
 def test_a_tenant_says_that_bounces_suppress(first: Instance, acme: CommandLine) -> None:
     changed = acme.json("first", "tenants", "update", "acme", "--suppress-bounces")
     assert changed["suppress_bounces"] is True
