@@ -46,7 +46,7 @@ async def add(call: Call, query: TenantQuery, body: SuppressionsForm) -> Answer:
         except InvalidInput as fault:
             refused.append({"address": form.address, "code": fault.error_code, "reason": fault.detail})
     if not entries:
-        told = "; ".join(str(one["reason"]) for one in refused[:_MOST_TOLD])
+        told = "; ".join(list(dict.fromkeys(str(one["reason"]) for one in refused))[:_MOST_TOLD])
         raise Refusal(400, f"Nothing was added: {told}", "nothing_suppressed")
     added = await call.store.suppressions.add(tenant, entries)
     updated = len({entry.address for entry in entries}) - added

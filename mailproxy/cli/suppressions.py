@@ -11,13 +11,14 @@ from mailproxy.cli.ask import Checked
 from mailproxy.cli.exits import Exit, Failure
 from mailproxy.cli.place import Place, pass_place
 from mailproxy.cli.suppression_file import Line, read_lines
-from mailproxy.client import AsyncMailProxyClient, Suppression
+from mailproxy.client import AsyncMailProxyClient, BadRequest, Suppression
 from mailproxy.model import Instant
 from mailproxy.suppressions import Cause
 
 PAGE = 500
 PART = 1000
 MOST_NAMED = 20
+NOTHING_ADDED = "nothing_suppressed"
 FIELDS = ("address", "reason", "event_id", "created_at", "expires_at")
 COLUMNS = (
     show.Column("Address", cut=True),
@@ -142,7 +143,13 @@ async def _import(
     refused: list[tuple[int, str]] = []
     for start in range(0, len(lines), PART):
         part = {line.address: line for line in lines[start : start + PART]}
-        done = await client.suppressions.add_many([line.entry() for line in part.values()])
+        try:
+            done = await client.suppressions.add_many([line.entry() for line in part.values()])
+        except BadRequest as none:
+            if none.code != NOTHING_ADDED:
+                raise
+            refused += [(line.number, none.text) for line in part.values()]
+            continue
         added, updated = added + done.added, updated + done.updated
         refused += [(part[one.address].number, one.reason) for one in done.refused]
     return added, updated, refused

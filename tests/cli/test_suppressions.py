@@ -87,6 +87,18 @@ def test_blank_lines_before_the_titles_are_skipped(blank: str) -> None:
     assert ([(line.number, line.address) for line in good], bad) == ([(4, "a@x.org")], [])
 
 
+def test_an_import_goes_on_behind_a_part_of_which_nothing_was_added(
+    first: Instance, acme: CommandLine, tmp_path: Path
+) -> None:
+    file = tmp_path / "list.csv"
+    ended = [f"a{number}@x.org,2001-01-01T00:00:00Z" for number in range(1000)]
+    file.write_text("\n".join(["address,expires_at", *ended, "b@x.org,"]))
+    done = acme(*HERE, "import", str(file))
+    assert (done.exit_code, done.stdout) == (4, "1 added, 0 known before, 1000 refused.\n")
+    assert "Line 2: Nothing was added: expires_at lies in the past\n" in done.stderr
+    assert [one["address"] for one in acme.json(*HERE, "list")] == ["b@x.org"]
+
+
 @pytest.mark.parametrize("end", ["", "x" * 200_000])
 def test_a_file_whose_quotes_do_not_match_is_refused_whole(
     first: Instance, acme: CommandLine, tmp_path: Path, end: str
