@@ -8,6 +8,7 @@ from mailproxy import egress, log, metrics
 from mailproxy.attachments import large
 from mailproxy.attachments.large_file import LargeFile
 from mailproxy.attachments.storage import Object, Storage
+from mailproxy.attachments.threads import Room
 from mailproxy.config import Settings
 from mailproxy.model import EventType, Seconds
 from mailproxy.reach import Reach
@@ -82,15 +83,14 @@ async def forget_suppressions(store: Store, settings: Settings) -> int:
 
 async def remove_large_files(store: Store, settings: Settings) -> int:
     """Files behind links that have ended; what cannot be removed now is tried again, less and less often."""
-    storage = Storage(
-        settings.large_file_base_dir,
-        settings.attachment_timeout,
-        Reach(egress.allowed(settings.egress_allow)),
-    )
+    within = settings.attachment_timeout
+    reach = Reach(egress.allowed(settings.egress_allow))
+    storage = Storage(settings.large_file_base_dir, within, reach, Room(patience=within))
+    hanging: set[str] = set()
 
     async def chunk() -> int:
         found = await store.large_files.expired(limit=FILES_AT_ONCE)
-        done = await asyncio.gather(*(_removed(store, storage, file) for file in found))
+        done = await asyncio.gather(*(_removed(store, storage, file, hanging) for file in found))
         await store.large_files.forget([name for name in done if name is not None])
         return len(found)
 
@@ -100,8 +100,12 @@ async def remove_large_files(store: Store, settings: Settings) -> int:
         storage.close()
 
 
-async def _removed(store: Store, storage: Storage, file: LargeFile) -> str | None:
-    """The name of a file that may be forgotten."""
+async def _removed(store: Store, storage: Storage, file: LargeFile, hanging: set[str]) -> str | None:
+    """The name of a file that may be forgotten. Places found `hanging` are left alone until another run."""
+    where = file.place.to_json()
+    if where in hanging:
+        await store.large_files.put_off(file.object, REMOVE_AGAIN, tried=False)
+        return None
     try:
         tenant = await store.directory.tenant(file.tenant_id)
     except VaultError as e:
@@ -115,6 +119,10 @@ async def _removed(store: Store, storage: Storage, file: LargeFile) -> str | Non
     if failed is None:
         metrics.large_files("removed")
         return file.object
+    if not failed.tried:
+        hanging.add(where)
+        await store.large_files.put_off(file.object, REMOVE_AGAIN, tried=False)
+        return None
     if file.tries >= MOST_REMOVALS:
         _log.error("large_file_left_behind", object=file.object, place=file.place.url, error=failed.cause)
         return file.object

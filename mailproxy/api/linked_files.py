@@ -7,9 +7,13 @@ from mailproxy.api.refusals import Refusal
 from mailproxy.attachments import large, links
 from mailproxy.attachments.large_file import LargeFile
 from mailproxy.attachments.storage import Object, Storage
+from mailproxy.attachments.threads import Room
 from mailproxy.config import Settings
 from mailproxy.reach import Reach
 from mailproxy.store import Store
+
+READERS = 32
+READERS_OF_ONE = 4
 
 
 def ended() -> Refusal:
@@ -21,7 +25,9 @@ class LinkedFiles:
 
     def __init__(self, settings: Settings, store: Store) -> None:
         reach = Reach(egress.allowed(settings.egress_allow))
-        self.storage = Storage(settings.large_file_base_dir, settings.attachment_timeout, reach)
+        within = settings.attachment_timeout
+        room = Room(READERS, READERS_OF_ONE, patience=within)
+        self.storage = Storage(settings.large_file_base_dir, within, reach, room)
         self._store = store
         self._key: bytes | None = None
 

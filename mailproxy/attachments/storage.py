@@ -1,15 +1,13 @@
 """Objects in storages, through fsspec: the one module that imports it. File systems are made after the fork, when
-they are first used; their calls block, so each runs in a thread of a small pool, under a deadline.
+they are first used; their calls block, so each runs in one of the few threads of its storage, under a deadline.
 """
 
-import asyncio
 import hashlib
 import importlib.util
 import json
 import os
 import socket
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -19,11 +17,11 @@ from urllib.parse import urlsplit
 from mailproxy import egress, redaction
 from mailproxy.attachments import backends, places
 from mailproxy.attachments.places import Place
+from mailproxy.attachments.threads import NoRoom, Room, Threads
 from mailproxy.egress import Allowed
 from mailproxy.model import Seconds
 from mailproxy.reach import Forbidden, Reach
 
-THREADS = 4
 BLOCK = 8 * 1024 * 1024
 SLOWEST = 100_000
 """Octets a second below which an upload is given up."""
@@ -35,10 +33,12 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """A storage did not do what it was asked; `gone` when it said that there is no such object."""
+    """A storage did not do what it was asked; `gone` when it said that there is no such object, not `tried` when it
+    was not even asked, because others still wait for it."""
 
     cause: str
     gone: bool = False
+    tried: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,15 +82,19 @@ def refused_endpoint(url: str, allow: Allowed) -> str | None:
 
 
 class Storage:
-    """All storages of a process. What a call does not bring to an end within `timeout` counts as failed."""
+    """All storages of a process. What a call does not bring to an end within `timeout` counts as failed.
 
-    def __init__(self, base_dirs: Sequence[Path], timeout: Seconds, reach: Reach) -> None:
+    Each place with its credentials has its own share of the `room`: one that hangs holds up no other.
+    """
+
+    def __init__(
+        self, base_dirs: Sequence[Path], timeout: Seconds, reach: Reach, room: Room | None = None
+    ) -> None:
         self._base_dirs = base_dirs
         self._timeout = timeout
         self._reach = reach
         self._systems: dict[str, Any] = {}
-        self._pool = ThreadPoolExecutor(THREADS, "storage")
-        self._places = asyncio.Semaphore(THREADS)
+        self._threads = Threads(room or Room(), "storage")
 
     async def put(
         self, wanted: Object, pieces: Callable[[], Iterable[bytes | memoryview]], size: int, **told: str
@@ -112,13 +116,13 @@ class Storage:
         return await self._call(wanted, lambda: self._remove(wanted), self._timeout)
 
     def close(self) -> None:
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        self._threads.close()
 
     async def _call(self, wanted: Object, work: Callable[[], T], within: Seconds) -> T | Failed:
         try:
-            loop = asyncio.get_running_loop()
-            async with self._places:
-                return await asyncio.wait_for(loop.run_in_executor(self._pool, work), within)
+            return await self._threads.run(_digest(wanted), work, within)
+        except NoRoom:
+            return Failed("others still wait for the storage", tried=False)
         except TimeoutError:
             return Failed("the storage does not answer in time")
         except FileNotFoundError as error:
@@ -130,8 +134,7 @@ class Storage:
 
     def _system(self, wanted: Object) -> Any:
         place = wanted.place
-        text = json.dumps([place.to_json(), sorted(wanted.secrets.items())])
-        digest = hashlib.sha256(text.encode()).hexdigest()
+        digest = _digest(wanted)
         if digest not in self._systems:
             if reason := problem(place, self._base_dirs):
                 raise Unusable(reason)
@@ -190,6 +193,12 @@ class Storage:
             system.rm_file(wanted.path)
         except FileNotFoundError:
             return
+
+
+def _digest(wanted: Object) -> str:
+    """Of a storage as it is reached: the place and the secrets."""
+    text = json.dumps([wanted.place.to_json(), sorted(wanted.secrets.items())])
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _put_file(system: Any, path: Path, pieces: Iterable[bytes | memoryview]) -> None:

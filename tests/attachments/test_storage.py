@@ -15,8 +15,10 @@ from mailproxy import egress
 from mailproxy.attachments import backends, storage
 from mailproxy.attachments.places import Place
 from mailproxy.attachments.storage import Failed, Object, Storage
+from mailproxy.attachments.threads import Room
 from mailproxy.reach import Reach
 from tests.support.s3 import s3_server
+from tests.support.silent import silent_server
 
 NAME = "ab" * 16
 SECRETS = {"key": "k", "secret": "the-secret"}
@@ -30,9 +32,9 @@ def pieces(content: bytes = CONTENT) -> Callable[[], Iterator[bytes]]:
 
 @asynccontextmanager
 async def _storage(
-    *base_dirs: Path, timeout: float = PATIENT, reach: Reach | None = None
+    *base_dirs: Path, timeout: float = PATIENT, reach: Reach | None = None, room: Room | None = None
 ) -> AsyncIterator[Storage]:
-    found = Storage(base_dirs, timeout, reach or Reach())
+    found = Storage(base_dirs, timeout, reach or Reach(), room)
     try:
         yield found
     finally:
@@ -116,6 +118,24 @@ async def test_a_server_that_never_answers_is_given_up() -> None:
         wanted = _in_s3(f"http://127.0.0.1:{silent.getsockname()[1]}")
         async with _storage(timeout=0.5) as found:
             assert isinstance(await found.read(wanted, 0, 1), Failed)
+
+
+async def test_a_storage_that_hangs_holds_up_no_other_and_is_not_asked_again_until_it_lets_go(
+    s3: str,
+) -> None:
+    async with silent_server() as silent, _storage(room=Room(patience=0.1)) as found:
+        hanging = _in_s3(silent.url)
+        held = [asyncio.create_task(found.read(hanging, 0, 1)) for _ in range(Room().for_one)]
+        await silent.until_asked(len(held))
+        assert await found.read(hanging, 0, 1) == Failed("others still wait for the storage", tried=False)
+        wanted = _in_s3(s3)
+        assert await found.put(wanted, pieces(), len(CONTENT), filename="f", media_type="a/b") is None
+        for task in held:
+            task.cancel()
+        await asyncio.gather(*held, return_exceptions=True)
+        again = await found.read(hanging, 0, 1)
+        assert again == Failed("others still wait for the storage", tried=False), "their threads still hang"
+        silent.hang_up()
 
 
 async def test_a_stored_object_of_another_size_is_a_failure(tmp_path: Path) -> None:

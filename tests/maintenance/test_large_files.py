@@ -19,7 +19,10 @@ from mailproxy.store import Store
 from mailproxy.vault import Vault
 from sql.store import SqlStore
 from tests.support.s3 import s3_server
+from tests.support.silent import silent_server
 from workers.housekeeping import FILES_AT_ONCE, remove_large_files
+
+KEYS = {"key": "k", "secret": "s"}
 
 
 @pytest.fixture
@@ -99,21 +102,39 @@ async def test_a_tenant_whose_secrets_cannot_be_opened_holds_up_nobody(
     assert [one.tries for one in await store.large_files.expired(limit=9)] == [1], "none but this one counts"
 
 
+@pytest.mark.parametrize("dialect", ["sqlite"], indirect=True)
+async def test_a_storage_that_hangs_is_left_alone_and_only_what_it_was_asked_counts(
+    store: Store, settings: Settings, tmp_path: Path
+) -> None:
+    async with silent_server() as silent:
+        place = Place("s3://files", {"endpoint_url": silent.url, "region": "us-east-1"})
+        config = {"storage_url": place.url, "storage_options": dict(place.options), "set_by_tenant": False}
+        write = TenantWrite("acme", large_file_config=json.dumps(config), large_file_secrets=KEYS)
+        await store.directory.put_tenant(write, None, None)
+        tenant = await store.directory.tenant("acme")
+        assert tenant is not None
+        hanging = await ended(store, tmp_path / "files", 5, place=place, tenant_pk=tenant.pk)
+        await ended(store, tmp_path / "files")
+        await remove_large_files(store, settings.model_copy(update={"attachment_timeout": 0.5}))
+    for file in hanging:
+        await store.large_files.put_off(file.object, -1.0, tried=False)
+    assert sorted(one.tries for one in await store.large_files.expired(limit=9)) == [0, 0, 0, 1, 1]
+
+
 async def test_the_objects_of_a_bucket_are_removed_with_their_tenants_credentials(
     store: Store, settings: Settings, tmp_path: Path
 ) -> None:
     with s3_server("files") as url:
         options = {"endpoint_url": url, "region": "us-east-1"}
         config = {"storage_url": "s3://files", "storage_options": options, "set_by_tenant": False}
-        secrets = {"key": "k", "secret": "s"}
-        write = TenantWrite(id="acme", large_file_config=json.dumps(config), large_file_secrets=secrets)
+        write = TenantWrite(id="acme", large_file_config=json.dumps(config), large_file_secrets=KEYS)
         await store.directory.put_tenant(write, None, None)
         tenant = await store.directory.tenant("acme")
         assert tenant is not None
         place = Place("s3://files", options)
         [file] = await ended(store, tmp_path / "files", place=place, tenant_pk=tenant.pk)
         storage = Storage((), 30.0, Reach())
-        target = Object(place, file.object, secrets)
+        target = Object(place, file.object, KEYS)
         assert await storage.put(target, lambda: [b"abc"], 3, filename="f", media_type="a/b") is None
         assert await remove_large_files(store, settings) == 1
         gone = await storage.read(target, 0, 3)

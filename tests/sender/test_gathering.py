@@ -15,7 +15,7 @@ from sql.store import SqlStore
 from tests.sender.world import World, make_world
 from tests.support.silent import silent_server
 from workers.sender.attachments import Attachments, Gathering
-from workers.sender.prepare import Result, Work
+from workers.sender.prepare import PutOff, Result, Work
 
 SQLITE = pytest.mark.parametrize("dialect", ["sqlite"], indirect=True)
 PART = {
@@ -82,6 +82,25 @@ async def test_an_upload_that_is_cut_off_gives_back_what_its_message_held(
             await uploading
     found = await attachments.of(account, second)
     assert isinstance(found, Deferred), "its storage is down, but there is room for it"
+
+
+@SQLITE
+async def test_behind_uploads_that_hang_a_message_goes_back_untried(world: World, epoch: Epoch) -> None:
+    """F43: two of a tenant's uploads hang; the third message holds nothing and burns no attempt."""
+    await world.post(n=3, content={"attachments": [PART]})
+    account, messages = await claimed(world, epoch)
+    attachments = Attachments(
+        world.store, epoch, 0, world.settings.model_copy(update={"attachment_budget_mb": 64})
+    )
+    async with silent_server() as silent:
+        await rewriting(world, silent.url)
+        uploading = [asyncio.create_task(attachments.of(account, message)) for message in messages[:2]]
+        await silent.until_asked(2)
+        assert isinstance(await attachments.of(account, messages[2]), PutOff)
+        for task in uploading:
+            task.cancel()
+        await asyncio.gather(*uploading, return_exceptions=True)
+        await attachments.aclose()
 
 
 async def test_a_stop_tells_of_messages_whose_task_has_not_begun() -> None:

@@ -71,23 +71,11 @@ class Attachments:
             found = await self._decoded(message, share)
             if not isinstance(found, Content):
                 return found
-            gathered = await self.gathered(account, message, found, share)
-            if isinstance(gathered, Work) and gathered.content is not None:
-                gathered = await self._offloaded(account, gathered, gathered.content)
-            handed_out = gathered
+            handed_out = await self._gathered(account, message, found, share)
             return handed_out
         finally:
             if not isinstance(handed_out, Work):
                 share.give_back()
-
-    async def _offloaded(self, account: Account, work: Work, content: Content) -> Result:
-        sent = await self._offload.of(account, work.message, content)
-        if not isinstance(sent, Content):
-            return sent
-        work.content = sent
-        if work.share is not None and sent is not content:
-            work.share.become(sum(part.size for part in sent.attachments))
-        return work
 
     async def _decoded(self, message: Claimed, share: Share) -> Content | Withheld | PutOff:
         """A payload that was too long to come with the claim is read when there is room for it."""
@@ -102,14 +90,14 @@ class Attachments:
         share.become(sum(part.size for part in content.attachments))
         return content
 
-    async def gathered(self, account: Account, message: Claimed, content: Content, share: Share) -> Result:
-        """`content` with every attachment at hand: octets of the message, or `Held` of what was fetched.
+    async def _gathered(self, account: Account, message: Claimed, content: Content, share: Share) -> Result:
+        """`content` with every attachment at hand: octets of the message, or `Held` of what was fetched, or a link.
 
         `share` is what the message holds of the budget; it grows with what is fetched.
         """
         modes = frozenset(part.source.mode for part in content.attachments if part.source is not None)
         if not modes:
-            return Work(message, content, share)
+            return await self._offloaded(account, message, content, share)
         home = await self._home(account)
         if isinstance(home, Deferred):
             return home
@@ -122,13 +110,24 @@ class Attachments:
             if not await share.more(IN_MEMORY, at_once=message.suspect):
                 return _put_off()
             parts = await self._parts(home, message, content.attachments, share)
+            if not isinstance(parts, tuple):
+                return parts
+            full = replace(content, attachments=parts)
+            return await self._held_to_the_first(message, parts) or await self._offloaded(
+                account, message, full, share
+            )
         finally:
             place.give_back()
-        if not isinstance(parts, tuple):
-            return parts
-        return await self._held_to_the_first(message, parts) or Work(
-            message, replace(content, attachments=parts), share
-        )
+
+    async def _offloaded(self, account: Account, message: Claimed, content: Content, share: Share) -> Result:
+        sent = await self._offload.of(account, message, content)
+        if sent is None:
+            return _put_off()
+        if not isinstance(sent, Content):
+            return sent
+        if sent is not content:
+            share.become(sum(part.size for part in sent.attachments))
+        return Work(message, sent, share)
 
     async def _held_to_the_first(
         self, message: Claimed, parts: Sequence[Attachment]

@@ -54,8 +54,13 @@ class Offload:
     def close(self) -> None:
         self._storage.close()
 
-    async def of(self, account: Account, message: Claimed, content: Content) -> Content | Refused | Deferred:
-        """The content as it is to be sent; once an attachment is a link, it is the same link at every attempt."""
+    async def of(
+        self, account: Account, message: Claimed, content: Content
+    ) -> Content | Refused | Deferred | None:
+        """The content as it is to be sent; once an attachment is a link, it is the same link at every attempt.
+
+        None while others of the tenant wait for its storage.
+        """
         if not content.attachments:
             return content
         try:
@@ -80,7 +85,7 @@ class Offload:
         undecided: list[int],
         known: Mapping[int, LargeFile],
         told: dict[int, Link],
-    ) -> Content | Refused | Deferred:
+    ) -> Content | Refused | Deferred | None:
         for index in undecided:
             part = content.attachments[index]
             if wanted.config.action is Action.REJECT:
@@ -93,6 +98,8 @@ class Offload:
                 continue
             link = await self._stored(message, part, index, wanted, known.get(index))
             if isinstance(link, Failed):
+                if not link.tried:
+                    return None
                 metrics.large_files("failed")
                 _log.warning("large_file_not_stored", message=message.id, part=index, error=link.cause)
                 return Deferred(Stage.PREPARE, f"Large file upload failed for {part.filename}: {link.cause}")

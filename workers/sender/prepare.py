@@ -101,7 +101,7 @@ class Preparation:
         if suspect.gather is not None:
             found = await suspect.gather()
             if isinstance(found, PutOff):
-                return Withheld("others are in the way")
+                return Deferred(Stage.PREPARE, "others are in the way")
             if not isinstance(found, Work):
                 return found
             suspect.content, suspect.share = found.content, found.share
