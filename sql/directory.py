@@ -170,7 +170,8 @@ class SqlDirectory(SqlMessages):
         return rows.account(self.vault, found[0]) if found else None
 
     async def delete_account(self, tenant: TenantPk, account_id: str) -> bool:
-        found = await self.engine.read(lambda: _idle_account(tenant, account_id))
+        """Nothing more of it is sent from the beginning; one that was cut off half-way goes on when it is repeated."""
+        found = await self.engine.write(lambda: _close_account(tenant, account_id))
         if found is None:
             return False
         await self.empty(tenant, found)
@@ -220,33 +221,35 @@ def _revoke_keys(tenant_id: str) -> Work[bool]:
     return bool(found)
 
 
-def _idle_account(tenant: TenantPk, account_id: str) -> Work[AccountPk | None]:
-    """The account, unless there is none; refused before anything of it is removed."""
-    (found, ((busy,),)) = yield (
-        Step("account_ids", {"tenant": tenant}),
-        Step("account_busy", {"tenant": tenant, "id": account_id}),
-    )
-    _require_idle(busy)
+def _account_pk(tenant: TenantPk, account_id: str) -> Work[AccountPk | None]:
+    (found,) = yield (Step("account_ids", {"tenant": tenant}),)
     return next((AccountPk(row[1]) for row in found if row[0] == account_id), None)
+
+
+def _close_account(tenant: TenantPk, account_id: str) -> Work[AccountPk | None]:
+    """The account, at rest until it is gone, unless there is none; refused before anything of it is changed."""
+    pk = yield from _account_pk(tenant, account_id)
+    if pk is not None:
+        (((busy,),),) = yield (Step("close_account", {"account": pk}),)
+        _require_idle(busy, "try again when their outcome is known")
+    return pk
 
 
 def _delete_account(tenant: TenantPk, account_id: str) -> Work[bool]:
     whose = {"tenant": tenant, "id": account_id}
     (((busy,),),) = yield (Step("account_alone", whose),)
-    _require_idle(busy)
+    _require_idle(busy, "it was used again while its messages were being removed, and the others are gone")
     (gone,) = yield (Step("delete_account", whose),)
     return bool(gone)
 
 
-def _require_idle(busy: int) -> None:
+def _require_idle(busy: int, so: str) -> None:
     if busy:
-        detail = f"{busy} of its messages are being handed over: try again when their outcome is known"
-        raise Conflict(detail, code="account_busy")
+        raise Conflict(f"{busy} of its messages are being handed over: {so}", code="account_busy")
 
 
 def _reset_account(tenant: TenantPk, account_id: str) -> Work[bool]:
-    (found,) = yield (Step("account_ids", {"tenant": tenant}),)
-    pk = next((row[1] for row in found if row[0] == account_id), None)
+    pk = yield from _account_pk(tenant, account_id)
     if pk is None:
         return False
     yield (Step("account_state_fresh", {"account": pk}),)

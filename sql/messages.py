@@ -1,5 +1,6 @@
 """Messages as they are shown, and what is done to them from outside: delete, cancel, clean up, expire."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -12,6 +13,8 @@ from sql.queries import Row, Step
 from sql.suspensions import SqlSuspensions
 
 CHUNK = 1000
+STRETCH = 10
+"""So many chunks of a tenant's messages are looked through at once for those of one account."""
 PAST_ALL = MessageId(1 << 62)
 WIDEST = 5000
 BY_DECISION = EventDetail(reason="resolved")
@@ -67,15 +70,14 @@ class SqlMessages(SqlSuspensions):
     async def empty(self, tenant: TenantPk, account: AccountPk | None = None, *, chunk: int = CHUNK) -> None:
         """Remove the tenant's (or only the account's) messages but those being handed over, in chunks that are each
         committed: a million of them in one statement would take longer than a statement may."""
-        after = 0
-        while True:
-            whose = {"tenant": tenant, "after": after, "limit": chunk}
-            part = await self.engine.read(lambda whose=whose: one("messages_of", **whose))  # type: ignore[misc]
-            if named := [client_id for _, client_id, pk in part if account in (None, pk)]:
-                await self._delete(tenant, named, account)
-            if len(part) < chunk:
-                return
-            after = part[-1][0]
+        stretch = chunk if account is None else STRETCH * chunk
+        after, seen = 0, stretch
+        while seen == stretch:
+            whose = {"tenant": tenant, "account": account, "after": after, "limit": stretch}
+            ((seen, after, found),) = await self.engine.read(lambda whose=whose: one("messages_of", **whose))  # type: ignore[misc]
+            named = json.loads(found or "[]")
+            for first in range(0, len(named), chunk):
+                await self._delete(tenant, named[first : first + chunk], account)
 
     async def _delete(
         self, tenant: TenantPk, client_ids: Sequence[str], account: AccountPk | None = None

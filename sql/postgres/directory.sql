@@ -151,8 +151,15 @@ SELECT pg_advisory_xact_lock(7236835, (pk %% 2147483647)::int) FROM account WHER
 SELECT q.id FROM q JOIN account a ON a.pk = q.account_pk WHERE a.tenant_pk = %(tenant)s AND a.id = %(id)s ORDER BY q.id FOR UPDATE OF q;
 SELECT count(*) FROM q JOIN account a ON a.pk = q.account_pk WHERE a.tenant_pk = %(tenant)s AND a.id = %(id)s AND q.phase = 2;
 
--- name: account_busy
-SELECT count(*) FROM q JOIN account a ON a.pk = q.account_pk WHERE a.tenant_pk = %(tenant)s AND a.id = %(id)s AND q.phase = 2;
+-- name: close_account
+-- Nothing of it is claimed any more, and what was claimed is nobody's: an intent under way is waited for and counted, a
+-- later one finds nothing.
+UPDATE account_state SET condition = 'breaker_open', reason = 'being_deleted', cause = NULL, since = now(), not_before = NULL
+WHERE account_pk = %(account)s;
+WITH claimed AS (SELECT id FROM q WHERE account_pk = %(account)s AND phase = 1 ORDER BY id FOR UPDATE)
+UPDATE q SET epoch = NULL, phase = 0, charged_at = NULL, attempts = greatest(attempts - 1, 0)
+WHERE id = ANY(ARRAY(SELECT id FROM claimed)) AND phase = 1;
+SELECT count(*) FROM q WHERE account_pk = %(account)s AND phase = 2;
 
 -- name: delete_account
 WITH a AS (SELECT pk FROM account WHERE tenant_pk = %(tenant)s AND id = %(id)s FOR UPDATE),
@@ -279,8 +286,9 @@ p AS (DELETE FROM pec_message WHERE message_id IN (SELECT id FROM m))
 SELECT gone.client_id, m.id IS NOT NULL FROM gone LEFT JOIN m USING (id);
 
 -- name: messages_of
--- A stretch of the tenant's messages, along the index.
-SELECT id, client_id, account_pk FROM message WHERE tenant_pk = %(tenant)s AND id > %(after)s ORDER BY id LIMIT %(limit)s;
+-- The ids of a stretch of the tenant's messages (or, among them, the account's), along the index, and where it ends.
+SELECT count(*), max(id), json_agg(client_id ORDER BY id) FILTER (WHERE %(account)s::bigint IS NULL OR account_pk = %(account)s)::text
+FROM (SELECT id, client_id, account_pk FROM message WHERE tenant_pk = %(tenant)s AND id > %(after)s ORDER BY id LIMIT %(limit)s) m;
 
 -- name: cancel
 WITH k AS (

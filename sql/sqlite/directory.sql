@@ -135,18 +135,24 @@ SELECT t.id FROM account a JOIN tenant t ON t.pk = a.tenant_pk WHERE a.id = :id 
 -- name: account_alone
 SELECT count(*) FROM q JOIN account a ON a.pk = q.account_pk WHERE a.tenant_pk = :tenant AND a.id = :id AND q.phase = 2;
 
--- name: account_busy
-SELECT count(*) FROM q JOIN account a ON a.pk = q.account_pk WHERE a.tenant_pk = :tenant AND a.id = :id AND q.phase = 2;
+-- name: close_account
+UPDATE account_state SET condition = 'breaker_open', reason = 'being_deleted', cause = NULL, since = :now, not_before = NULL
+WHERE account_pk = :account;
+UPDATE q SET epoch = NULL, phase = 0, charged_at = NULL, attempts = max(attempts - 1, 0) WHERE account_pk = :account AND phase = 1;
+SELECT count(*) FROM q WHERE account_pk = :account AND phase = 2;
 
 -- name: delete_account
+CREATE TEMP TABLE IF NOT EXISTS gone (id INTEGER PRIMARY KEY, client_id TEXT, removed INTEGER);
+DELETE FROM gone;
+INSERT INTO gone SELECT id, client_id, 1 FROM message WHERE tenant_pk = :tenant AND account_pk = (SELECT pk FROM account WHERE tenant_pk = :tenant AND id = :id);
 DELETE FROM q WHERE account_pk = (SELECT pk FROM account WHERE tenant_pk = :tenant AND id = :id);
-DELETE FROM body WHERE message_id IN (SELECT id FROM message WHERE tenant_pk = :tenant AND account_pk = (SELECT pk FROM account WHERE tenant_pk = :tenant AND id = :id));
-DELETE FROM recipient_state WHERE message_id IN (SELECT id FROM message WHERE tenant_pk = :tenant AND account_pk = (SELECT pk FROM account WHERE tenant_pk = :tenant AND id = :id));
-DELETE FROM pec_message WHERE message_id IN (SELECT id FROM message WHERE tenant_pk = :tenant AND account_pk = (SELECT pk FROM account WHERE tenant_pk = :tenant AND id = :id));
-DELETE FROM event WHERE message_id IN (SELECT id FROM message WHERE tenant_pk = :tenant AND account_pk = (SELECT pk FROM account WHERE tenant_pk = :tenant AND id = :id));
-DELETE FROM outbox WHERE message_id IN (SELECT id FROM message WHERE tenant_pk = :tenant AND account_pk = (SELECT pk FROM account WHERE tenant_pk = :tenant AND id = :id));
-DELETE FROM undelivered WHERE message_id IN (SELECT id FROM message WHERE tenant_pk = :tenant AND account_pk = (SELECT pk FROM account WHERE tenant_pk = :tenant AND id = :id));
-DELETE FROM message WHERE tenant_pk = :tenant AND account_pk = (SELECT pk FROM account WHERE tenant_pk = :tenant AND id = :id);
+DELETE FROM body WHERE message_id IN (SELECT id FROM gone);
+DELETE FROM recipient_state WHERE message_id IN (SELECT id FROM gone);
+DELETE FROM pec_message WHERE message_id IN (SELECT id FROM gone);
+DELETE FROM event WHERE message_id IN (SELECT id FROM gone);
+DELETE FROM outbox WHERE message_id IN (SELECT id FROM gone);
+DELETE FROM undelivered WHERE message_id IN (SELECT id FROM gone);
+DELETE FROM message WHERE id IN (SELECT id FROM gone);
 DELETE FROM account_lease WHERE account_pk = (SELECT pk FROM account WHERE tenant_pk = :tenant AND id = :id);
 DELETE FROM rate_limit WHERE kind = 1 AND scope = (SELECT pk FROM account WHERE tenant_pk = :tenant AND id = :id);
 DELETE FROM rate_slot WHERE kind = 1 AND scope = (SELECT pk FROM account WHERE tenant_pk = :tenant AND id = :id);
@@ -250,7 +256,8 @@ DELETE FROM message WHERE id IN (SELECT id FROM gone WHERE removed);
 SELECT client_id, removed FROM gone;
 
 -- name: messages_of
-SELECT id, client_id, account_pk FROM message WHERE tenant_pk = :tenant AND id > :after ORDER BY id LIMIT :limit;
+SELECT count(*), max(id), json_group_array(client_id) FILTER (WHERE :account IS NULL OR account_pk = :account)
+FROM (SELECT id, client_id, account_pk FROM message WHERE tenant_pk = :tenant AND id > :after ORDER BY id LIMIT :limit) m;
 
 -- name: cancel
 INSERT INTO event (tenant_pk, message_id, kind, detail, at) SELECT q.tenant_pk, q.id, 'cancelled', '{}', :now FROM q WHERE q.id IN (SELECT q.id FROM q JOIN message m ON m.id = q.id WHERE m.tenant_pk = :tenant AND m.client_id = :client_id AND q.phase < 2);

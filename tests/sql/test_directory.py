@@ -1,5 +1,6 @@
 """Tenants, keys, accounts, and that their secrets are nowhere in clear."""
 
+import asyncio
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,8 @@ from mailproxy.config import Settings
 from mailproxy.errors import Conflict
 from mailproxy.model import AccountCondition, EventType
 from mailproxy.records import AccountWrite, MessageFilter, MessageView, TenantWrite
+from sql.engine import one
+from sql.messages import CHUNK
 from tests.sql.conftest import Sql, World, back, sent
 
 CANARY = "c4nary-S3cret"
@@ -265,6 +268,34 @@ async def test_a_busy_account_keeps_all_its_messages(world: World) -> None:
     with pytest.raises(Conflict):
         await world.store.directory.delete_account(world.tenant, "main")
     assert len(await all_messages(world)) == 3
+
+
+async def test_an_account_sends_nothing_from_the_beginning_of_its_deletion(world: World, sql: Sql) -> None:
+    directory, count = world.store.directory, 2 * CHUNK + 1
+    sender = await world.sender()
+    await world.post(*(f"m{n}" for n in range(count)))
+    claimed = await sender.claim(1)
+    deletion = asyncio.create_task(directory.delete_account(world.tenant, "main"))
+    while sql("SELECT count(*) FROM message") == [(count,)]:
+        await asyncio.sleep(0)
+    assert await sender.claim(1) == ()
+    assert await sender.intend(*claimed) == frozenset()
+    assert await deletion
+
+
+async def test_an_account_whose_deletion_was_cut_off_says_so_and_is_deleted_or_reset(world: World) -> None:
+    directory = world.store.directory
+    sender = await world.sender()
+    await world.post("m1", "m2")
+    (claimed,) = await sender.claim(1)
+    assert await world.store.engine.write(lambda: one("close_account", account=world.account)) == [(0,)]
+    view = await directory.account(world.tenant, "main")
+    assert view is not None
+    assert (view.condition, view.reason) == (AccountCondition.BREAKER_OPEN, "being_deleted")
+    assert await directory.reset_account(world.tenant, "main")
+    again = await sender.claim()
+    assert {one.id: one.attempt for one in again}[claimed.id] == 1
+    assert await directory.delete_account(world.tenant, "main")
 
 
 async def all_messages(world: World) -> list[MessageView]:
