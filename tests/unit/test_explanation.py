@@ -1,11 +1,20 @@
 """Why a message has not gone, told from what is known of it."""
 
+import shlex
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
 from mailproxy.api import remedies
+from mailproxy.cli import remedies as typed
+from mailproxy.cli.home import Instance
+from mailproxy.cli.main import cli
+from mailproxy.cli.place import Place
+from mailproxy.cli.server import Local
+from mailproxy.client import Finding
 from mailproxy.evidence import Evidence, Holder, QueueRow, Suspension, Undelivered
 from mailproxy.explanation import Action, Remedy, Terms, explain
 from mailproxy.figures import ProcessView, SyncStanding
@@ -228,6 +237,19 @@ def test_every_remedy_is_told_as_a_call(action: Action) -> None:
     told = remedies.said(Remedy(action, "a b/c"), "acme")
     assert not any(mark in told for mark in ("{path}", "{{", "}}"))
     assert "a b/c" not in told or action is Action.REPLAY
+
+
+@pytest.mark.parametrize("action", sorted(set(Action) - {Action.POST_AGAIN, Action.WAIT}))
+def test_every_remedy_that_a_command_does_is_one_that_exists(action: Action, tmp_path: Path) -> None:
+    here = Place(Local(Instance("first", tmp_path)), "acme")
+    told = typed.said(Finding("", "", blocks=True, action=action, object="a b'c"), here)
+    assert told is not None
+    program, *words = shlex.split(told.partition("   ")[0].replace("sent|retry|error", "sent"))
+    assert program == "mail-proxy"
+    options = [word for word in words if word.endswith("…")]
+    done = CliRunner().invoke(cli, [*(word for word in words if word not in options), "--help"])
+    assert done.exit_code == 0, f"{told}: {done.output}"
+    assert all(f"  {option.removesuffix('…')}" in done.output for option in options), told
 
 
 FREE = [
