@@ -81,7 +81,7 @@ async def opened(ground: Ground, dialect: str) -> AsyncIterator[Bench]:
 
 
 async def hot_plans(ground: Ground) -> Found:
-    """Every hot statement explained at 10,000 and 1,000,000 rows, without and with statistics."""
+    """Every hot statement explained at 10,000 and 1,000,000 rows, with fresh statistics."""
     figures = []
     more = {}
     for dialect in DIALECTS:
