@@ -21,6 +21,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from loadtests import machine, plots, scale_queue, scale_service
+from loadtests.checks import FigureRefused
 from loadtests.scaling import Ground, Judged, Step
 from mailproxy import __version__
 from mailproxy.demo import postgres
@@ -38,10 +39,14 @@ def main() -> int:
     is_kept = given.share == 1.0
     known = _known() if is_kept and not given.fresh else {}
     wanted = given.only or [name for name in STEPS if name not in known]
-    for name, found in _run(wanted, given.share):
-        known[name] = found
-        if is_kept:
-            _keep(known)
+    try:
+        for name, found in _run(wanted, given.share):
+            known[name] = found
+            if is_kept:
+                _keep(known)
+    except (FigureRefused, TimeoutError) as refused:
+        print(f"No figures: {refused}", file=sys.stderr)
+        return 1
     if is_kept:
         plots.scale(known, RESULTS.parent)
     return _tell({name: known[name] for name in STEPS if name in known})

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 
 import psutil
 
-from loadtests import driver, machine
+from loadtests import checks, driver, machine
 from loadtests.driver import ACCOUNT, TENANT
 from loadtests.farend import arrivals
 from loadtests.fill import Filler, Shape
@@ -62,7 +62,11 @@ async def throughput(ground: Ground) -> Found:
                 await Backlog(at).queue("b", depth)
                 await at.driver.command("activate")
                 await at.arrived.reach(taken, FILL_PATIENCE)
-                moments = sorted(one.at for one in arrivals(at.far.log))[:taken]
+                deliveries = arrivals(at.far.log)
+                found = [one.id for one in deliveries]
+                # Of a longer backlog nobody knows which come first: none of them may come twice.
+                checks.arrived_once(driver.ids("b", taken) if depth == taken else found, found)
+                moments = sorted(one.at for one in deliveries)[:taken]
                 rates[f"{dialect} {depth}"] = (taken - 1) / (moments[-1] - moments[0])
         ratio = rates[f"{dialect} {depths[-1]}"] / rates[f"{dialect} {taken}"]
         figures.append(Judged(f"{dialect}: rate at {depths[-1]:,} queued", 100 * ratio, "%", at_least=90))
@@ -88,7 +92,9 @@ async def trickle(ground: Ground) -> Found:
                 most = max(most, len(_processes(at))) if number % 50 == 0 else most
                 await asyncio.sleep(0.02)
         await at.arrived.reach(messages, PATIENCE)
-        waited = [one.data_at - sent[one.id] for one in arrivals(at.far.log)]
+        deliveries = arrivals(at.far.log)
+        checks.arrived_once(wanted, (one.id for one in deliveries))
+        waited = [one.data_at - sent[one.id] for one in deliveries]
     return Found(
         (
             Judged("request to DATA, p99", 1000 * driver.percentile(waited, 0.99), "ms", at_most=1000),
@@ -167,18 +173,34 @@ async def _one_message(at: Stand, client: Client, account: str, arrived: int) ->
 
 async def attachments(ground: Ground) -> Found:
     """20 messages with 25 MB attachments each, posted at once as base64: the peak above the idle service."""
-    octets = ground.size(25_000_000)
+    octets, count = ground.size(25_000_000), 20
     content = base64.b64encode(os.urandom(octets)).decode()
     async with serving(ground, "sqlite", "attachments") as at:
         await asyncio.sleep(SETTLE)
-        before = peak = _pss(at)
-        posting = asyncio.create_task(_post_large(at, content, 20))
-        while not posting.done() or at.arrived.look() < 20:
-            peak = max(peak, _pss(at))
-            if posting.done():
-                posting.result()
-            await asyncio.sleep(0.1)
+        before = _pss(at)
+        posting = asyncio.create_task(_post_large(at, content, count))
+        try:
+            peak = max(before, await _peak(at, posting, count))
+        finally:
+            posting.cancel()
+        checks.arrived_once(driver.ids("a", count), (one.id for one in arrivals(at.far.log)))
     return Found((Judged("sqlite: PSS above idle", peak - before, "MB", at_most=200),), {"idle_mb": before})
+
+
+async def _peak(at: Stand, posting: "asyncio.Task[None]", count: int) -> float:
+    """The most memory until `count` messages are posted and there; refused when none has come for FILL_PATIENCE."""
+    peak, seen, last = 0.0, 0, time.monotonic()
+    while not posting.done() or seen < count:
+        if posting.done():
+            posting.result()
+        if (now := at.arrived.look()) > seen:
+            seen, last = now, time.monotonic()
+        if time.monotonic() > last + FILL_PATIENCE:
+            raise checks.FigureRefused(f"{seen} of {count} messages arrived")
+        peak = max(peak, _pss(at))
+        await asyncio.sleep(0.1)
+    posting.result()
+    return peak
 
 
 async def _post_large(at: Stand, content: str, count: int) -> None:
