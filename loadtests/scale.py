@@ -67,7 +67,8 @@ def _run(wanted: list[str], share: float) -> Iterator[tuple[str, dict[str, Any]]
             began = time.time()
             judged = asyncio.run(STEPS[name](ground))
             shown.update(task, completed=1)
-            yield name, {"date": _date(began), "seconds": round(time.time() - began, 1)} | judged.document()
+            ran = {"date": _date(began), "seconds": round(time.time() - began, 1)}
+            yield name, ran | {"version": __version__, "machine": machine.facts()} | judged.document()
 
 
 def _date(at: float) -> str:
@@ -80,8 +81,7 @@ def _known() -> dict[str, Any]:
 
 def _keep(known: Mapping[str, Any]) -> None:
     RESULTS.parent.mkdir(exist_ok=True)
-    document = {"version": __version__, "machine": machine.facts(), "steps": known}
-    RESULTS.with_suffix(".part").write_text(json.dumps(document, indent=2) + "\n")
+    RESULTS.with_suffix(".part").write_text(json.dumps({"steps": known}, indent=2) + "\n")
     RESULTS.with_suffix(".part").rename(RESULTS)
 
 
