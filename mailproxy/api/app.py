@@ -19,6 +19,7 @@ from mailproxy.api import (
     webhook_secrets,
 )
 from mailproxy.api.auth import Access, Authenticator, FailedAuth
+from mailproxy.api.bodies import Bodies
 from mailproxy.api.bounds import BodyBounds, Bounds
 from mailproxy.api.exchange import Exchange
 from mailproxy.api.linked_files import LinkedFiles
@@ -114,6 +115,7 @@ def build(settings: Settings, store: Store, *, node: str = "", bounds: Bounds | 
         failed_auth=FailedAuth(),
         instance=Instance(store.fleet),
         linked_files=LinkedFiles(settings, store),
+        bodies=Bodies(settings.state_dir / "spool", settings.max_body_mb * 1024 * 1024 // 2),
         routes=ROUTES,
     )
     router = Router(starlette_routes(ROUTES, services), redirect_slashes=False, default=_not_found)

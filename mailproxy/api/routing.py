@@ -19,6 +19,7 @@ from mailproxy.api import answers, refusals, strictjson
 from mailproxy.api.answers import Answer, Json, retry_after
 from mailproxy.api.audit import Minutes
 from mailproxy.api.auth import Access, Authenticator, Caller, FailedAuth
+from mailproxy.api.bodies import Bodies
 from mailproxy.api.exchange import REQUEST_ID, ROUTE
 from mailproxy.api.linked_files import LinkedFiles
 from mailproxy.api.refusals import Refusal
@@ -62,6 +63,7 @@ class Services:
     failed_auth: FailedAuth
     instance: Instance
     linked_files: LinkedFiles
+    bodies: Bodies
     routes: tuple["Route", ...]
     in_flight: set[tuple[int, str]] = field(default_factory=set)
 
@@ -82,6 +84,7 @@ class Call:
         self.warnings: list[str] = []
         self._scope = scope
         self._receive = receive
+        self._share = services.bodies.nothing()
 
     def note(self, **facts: Any) -> None:
         """More for the command log than the forms told, before the first write."""
@@ -125,14 +128,11 @@ class Call:
         return strictjson.read(body)
 
     async def raw(self) -> bytes:
-        chunks = []
-        while True:
-            message = await self._receive()
-            if message["type"] == "http.disconnect":
-                raise Refusal(400, "The client went away", "disconnected")
-            chunks.append(message.get("body", b""))
-            if not message.get("more_body"):
-                return b"".join(chunks)
+        return await self.services.bodies.whole(self._receive, self._share)
+
+    def let_go(self) -> None:
+        """Its body is done with."""
+        self._share.give_back()
 
     def query(self, model: type[F]) -> F:
         given = dict(QueryParams(self._scope["query_string"]))
@@ -198,11 +198,14 @@ def starlette_routes(table: Sequence[Route], services: Services) -> list[Starlet
 
 async def _answer(route: Route, forms: Mapping[str, type[Form]], call: Call) -> Response:
     given: dict[str, Form] = {}
-    if "query" in forms:
-        given["query"] = call.query(forms["query"])
-    if "body" in forms:
-        given["body"] = await call.body(forms["body"])
-    answer = await route.endpoint(call, **given)
+    try:
+        if "query" in forms:
+            given["query"] = call.query(forms["query"])
+        if "body" in forms:
+            given["body"] = await call.body(forms["body"])
+        answer = await route.endpoint(call, **given)
+    finally:
+        call.let_go()
     if not isinstance(answer, dict):
         return answer
     return Json({**answer, "warnings": call.warnings} if call.warnings else answer)

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
-from mailproxy.attachments.shares import PATIENCE, Share, Shares
 from mailproxy.model import Seconds
+from mailproxy.shares import PATIENCE, Share, Shares
 
 T = TypeVar("T")
 

@@ -5,13 +5,13 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 
 from mailproxy import address, log, mime, payload, proof
-from mailproxy.attachments.shares import Share
 from mailproxy.errors import InvalidInput, MailproxyError, StorageUnavailable
 from mailproxy.model import Content, Epoch, Seconds, public_pk
 from mailproxy.outcome import Deferred, Refused, Stage, Withheld
 from mailproxy.pec import rules
 from mailproxy.pieces import Data, size_of
 from mailproxy.records import Claimed
+from mailproxy.shares import Share
 from mailproxy.store import Queue
 from workers.sender.origin import Origin, Origins
 
