@@ -119,11 +119,16 @@ class FetchMode(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """What has to be fetched: the client's `storage_path`, and the login it gave for this attachment alone."""
+    """What has to be fetched: the client's `storage_path`, and the login it gave for this attachment alone.
+
+    Of base64 the location is the SHA-256 of what came with the message and is in the store; only then is its `size`
+    in octets known.
+    """
 
     mode: FetchMode
     location: str
     auth: ClientAuth | None = None
+    size: int = 0
 
 
 @dataclass(frozen=True, slots=True)

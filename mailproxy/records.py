@@ -31,7 +31,7 @@ class NewMessage:
 
     `header_id` is the Message-ID where the client gave one.
     With `rejected` set (reason, code) it is recorded as an error and reported, never sent. `suppressed` are
-    recipients it is not to be offered for.
+    recipients it is not to be offered for. `contents` are the SHA-256 of the long content that it has with the store.
     """
 
     client_id: str
@@ -46,6 +46,7 @@ class NewMessage:
     header_id: str | None = None
     suppressed: "tuple[RecipientOutcome, ...]" = ()
     certified: Certified | None = None
+    contents: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

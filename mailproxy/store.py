@@ -51,6 +51,7 @@ from mailproxy.records import (
 )
 from mailproxy.reports import CallSettled, DeadLetter, Held, Report, Selection, TenantCall
 from mailproxy.store_certified import CertifiedMail
+from mailproxy.store_contents import Contents
 from mailproxy.store_inbound import Inbound
 from mailproxy.suppressions import Cause, NewSuppression, Suppression, SuppressionFilter
 from mailproxy.tokens import Principal
@@ -372,6 +373,8 @@ class Store(Protocol):
 
     @property
     def queue(self) -> Queue: ...
+    @property
+    def contents(self) -> Contents: ...
     @property
     def reports(self) -> Reports: ...
     @property

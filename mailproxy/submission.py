@@ -14,6 +14,7 @@ from mailproxy.once import Kept, Once
 from mailproxy.pec import rules
 from mailproxy.records import Enqueued, NewMessage, RecipientOutcome
 from mailproxy.store import Store, Suppressions
+from mailproxy.store_contents import Contents
 from mailproxy.suppressions import Cause
 
 _TURN = 50
@@ -35,7 +36,8 @@ _REASONS = {
 @dataclass(frozen=True, slots=True)
 class Draft:
     """One message as decoded; sendable when it has no faults. `recipients` are all, in the order of the envelope
-    and as written; it is not to be offered for those that are `suppressed`."""
+    and as written; it is not to be offered for those that are `suppressed`. `contents`: what it refers to, by SHA-256.
+    """
 
     client_id: str
     tenant_id: str | None
@@ -51,6 +53,7 @@ class Draft:
     ignore_suppressions: bool = False
     suppressed: tuple[RecipientOutcome, ...] = ()
     header_id: str | None = None
+    contents: Mapping[str, Sequence[bytes]] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,10 +153,20 @@ async def _ready(
         checked[tenant] = await _at_their_doors(ours, doors)
         if standing.suppresses:
             checked[tenant] = await _without_suppressed(store.suppressions, tenant, checked[tenant], doors)
+        await _keep_contents(store.contents, tenant, checked[tenant])
         items = [_new_message(draft, doors, settings) for draft in checked[tenant] if _is_recordable(draft)]
         if items:
             batches[tenant] = items
     return _Ready(checked, batches)
+
+
+async def _keep_contents(kept: Contents, tenant: TenantPk, drafts: Sequence[Draft]) -> None:
+    """Before the messages, so that no transaction is long; what no message comes to have is forgotten."""
+    wanted = {
+        sha256: pieces for draft in drafts if not draft.faults for sha256, pieces in draft.contents.items()
+    }
+    for sha256, pieces in wanted.items():
+        await kept.keep(tenant, sha256, pieces)
 
 
 async def _announced(
@@ -246,6 +259,7 @@ def _new_message(draft: Draft, doors: Mapping[str, Door], settings: Settings) ->
         header_id=draft.header_id,
         suppressed=draft.suppressed,
         certified=_certified(draft, settings) if is_certified else None,
+        contents=() if draft.faults else tuple(draft.contents),
     )
 
 

@@ -17,6 +17,8 @@ from sql.messages import SqlMessages
 from sql.queries import Step
 from sql.suspensions import ALL
 
+CONTENTS_AT_ONCE = 20
+
 
 def directory(engine: Engine, fallback: bool, vault: Vault) -> "SqlDirectory":
     """What every request asks for is shared by those that ask at the same time."""
@@ -92,6 +94,9 @@ class SqlDirectory(SqlMessages):
         tenant = TenantPk(found[0][0])
         await self.engine.write(lambda: one("suspend", tenant=tenant, batch_code=ALL))
         await self.empty(tenant)
+        whose = {"tenant": tenant, "limit": CONTENTS_AT_ONCE}
+        while await self.engine.write(lambda: one("forget_contents_of", **whose)):
+            pass
         return bool(await self.engine.write(lambda: one("delete_tenant", id=tenant_id)))
 
     async def put_key(

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+from mailproxy.errors import StorageUnavailable
 from mailproxy.model import MessageId, Status, TenantPk
 from mailproxy.once import KEPT_FOR, Kept, Ticket
 from mailproxy.records import Enqueued, NewMessage
@@ -104,6 +105,7 @@ def _enqueue(tenant: TenantPk, items: Sequence[NewMessage], fallback: bool) -> W
         (inserted,) = yield (Step("enqueue", params, [rows.new_message(item) for item in missing]),)
         answers |= {client_id: Enqueued(client_id, MessageId(id_)) for id_, client_id in inserted}
         yield from _suppress((MessageId(id_), wanted[client_id]) for id_, client_id in inserted)
+        yield from _link(tenant, [(MessageId(id_), wanted[client_id]) for id_, client_id in inserted])
         if existing := [item for item in missing if item.client_id not in answers]:
             answers |= yield from _enqueue_existing(tenant, existing)
     if certified:
@@ -130,12 +132,15 @@ def _enqueue_existing(tenant: TenantPk, items: Sequence[NewMessage]) -> Work[dic
         yield (
             Step("enqueue_replace", {"tenant": tenant, "ids": ids}, replaced),
             Step("pec_forget", {"ids": ids}),
+            Step("content_unlink", {"ids": ids}),
         )
-        yield from _suppress(
+        renewed = [
             (known[item.client_id][0], item)
             for item in items
             if item.client_id in answers and answers[item.client_id].replaced
-        )
+        ]
+        yield from _suppress(renewed)
+        yield from _link(tenant, renewed)
     return answers
 
 
@@ -144,6 +149,15 @@ def _suppress(queued: Iterable[tuple[MessageId, NewMessage]]) -> Work[None]:
     values = [{"message_id": id_, **rows.recipient(one)} for id_, item in queued for one in item.suppressed]
     if values:
         yield (Step("enqueue_suppressed", {}, values),)
+
+
+def _link(tenant: TenantPk, queued: Sequence[tuple[MessageId, NewMessage]]) -> Work[None]:
+    """Their content stays for as long as they do."""
+    values = [{"message_id": id_, "sha256": sha256} for id_, item in queued for sha256 in item.contents]
+    if values:
+        (linked,) = yield (Step("content_link", {"tenant": tenant}, values),)
+        if len(linked) < len(values):
+            raise StorageUnavailable("Content of a message is gone: send it again", retry_after=1.0)
 
 
 def _certify(tenant: TenantPk, items: Sequence[NewMessage], answers: Mapping[str, Enqueued]) -> Work[None]:

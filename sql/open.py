@@ -8,6 +8,7 @@ from mailproxy.vault import Vault, VaultError
 from sql import migrate, queries
 from sql.administration import SqlAdministration
 from sql.certified import SqlCertified
+from sql.contents import SqlContents
 from sql.dead_letters import SqlDeadLetters
 from sql.directory import directory
 from sql.engine import Engine
@@ -71,6 +72,7 @@ def assemble(engine: Engine, wakeups: Wakeups, vault: Vault, *, fallback: bool) 
     return SqlStore(
         engine=engine,
         queue=SqlQueue(engine, fallback, enqueues(engine, fallback)),
+        contents=SqlContents(engine),
         reports=SqlReports(engine, vault),
         dead_letters=SqlDeadLetters(engine),
         directory=directory(engine, fallback, vault),

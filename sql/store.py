@@ -6,6 +6,7 @@ from mailproxy.audit import Pending
 from mailproxy.store import Wakeups
 from sql.administration import SqlAdministration
 from sql.certified import SqlCertified
+from sql.contents import SqlContents
 from sql.dead_letters import SqlDeadLetters
 from sql.directory import SqlDirectory
 from sql.engine import Engine
@@ -23,6 +24,7 @@ from sql.upkeep import SqlUpkeep
 class SqlStore:
     engine: Engine
     queue: SqlQueue
+    contents: SqlContents
     reports: SqlReports
     dead_letters: SqlDeadLetters
     directory: SqlDirectory

@@ -81,6 +81,11 @@ async def forget_suppressions(store: Store, settings: Settings) -> int:
     return await _in_chunks(lambda: store.suppressions.forget(limit=CHUNK))
 
 
+async def forget_contents(store: Store, settings: Settings) -> int:
+    """Long content that came with messages which are gone."""
+    return await _in_chunks(lambda: store.contents.forget(limit=FILES_AT_ONCE), FILES_AT_ONCE)
+
+
 async def remove_large_files(store: Store, settings: Settings) -> int:
     """Files behind links that have ended; what cannot be removed now is tried again, less and less often."""
     within = settings.attachment_timeout
@@ -175,6 +180,7 @@ SCHEDULE = (
     Scheduled("miss_acceptances", 15, miss_acceptances),
     Scheduled("clean_up", 60, clean_up),
     Scheduled("remove_large_files", 60, remove_large_files),
+    Scheduled("forget_contents", 60, forget_contents),
     Scheduled("forget_answers", 600, forget_answers),
     Scheduled("forget_receipts", 600, forget_receipts),
     Scheduled("forget_commands", 600, forget_commands),

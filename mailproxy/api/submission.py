@@ -28,18 +28,23 @@ async def add_messages(call: Call) -> Answer:
     body = await call.raw()
     ticket = idempotency.ticket(call, body)
     if ticket is None:
-        return await _submitted(call, call.value(body), None)
+        values = [call.value(body)]
+        del body  # a long one is not held while its messages are stored
+        return await _submitted(call, values, None)
     call.note(idempotency_key=ticket.key)
     with idempotency.alone(call, ticket):
         kept = await call.store.queue.kept_answer(ticket)
         if kept is not None:
             call.note(replayed=True)
             return idempotency.replay(kept, ticket)
-        return await _submitted(call, call.value(body), ticket)
+        values = [call.value(body)]
+        del body
+        return await _submitted(call, values, ticket)
 
 
-async def _submitted(call: Call, value: Any, ticket: Ticket | None) -> Answer:
-    wanted = wire_messages.decode(value)
+async def _submitted(call: Call, values: list[Any], ticket: Ticket | None) -> Answer:
+    """`values` is the body's, and is emptied."""
+    wanted = wire_messages.decode(values.pop())
     settings = call.services.settings
     if len(wanted.messages) > settings.max_batch:
         text = f"Cannot enqueue more than {settings.max_batch} messages at once"

@@ -1,20 +1,16 @@
 """Attachments as they arrive in add-messages."""
 
-import binascii
-import hashlib
-import re
-from collections.abc import Iterator
+from collections.abc import Iterator, MutableMapping
 from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field
 from typing_extensions import TypedDict
 
-from mailproxy.attachments import door, modes
+from mailproxy.attachments import door, inline, modes
 from mailproxy.attachments.door import Fetchable
 from mailproxy.checks import Fault
 from mailproxy.model import FetchMode
 
-_SPACES = re.compile(r"[ \t\r\n]+")
 _UNREADABLE = frozenset({"attachment_incomplete", "invalid_base64", "invalid_auth"})
 
 Text = Annotated[str, Field(strict=True)]
@@ -38,10 +34,18 @@ def readable(faults: list[Fault]) -> bool:
     return not any(fault.code in _UNREADABLE for fault in faults)
 
 
+Contents = MutableMapping[str, tuple[bytes, ...]]
+"""Content that is stored beside its message, in pieces, by its SHA-256."""
+
+
 def stored(
-    number: int, part: AttachmentFields, faults: list[Fault], fetchable: Fetchable | None
+    number: int,
+    part: AttachmentFields,
+    faults: list[Fault],
+    fetchable: Fetchable | None,
+    contents: Contents,
 ) -> dict[str, Any]:
-    """An attachment as its message stores it; what is wrong with it goes to `faults`."""
+    """An attachment as its message stores it; what is wrong with it goes to `faults`, what is long to `contents`."""
     where = f"attachments[{number}]"
     fields: dict[str, Any] = dict(part)
     for name in ("filename", "storage_path"):
@@ -49,23 +53,29 @@ def stored(
             faults.append(Fault(f"{where}.{name}", "attachment_incomplete", "is required"))
             return fields
     mode = FetchMode(fields.get("fetch_mode") or modes.mode_of(fields["storage_path"]))
-    found = _inline(fields) if mode is FetchMode.BASE64 else _fetched(fields, mode, fetchable)
+    is_inline = mode is FetchMode.BASE64
+    found = _inline(fields, contents) if is_inline else _fetched(fields, mode, fetchable)
     faults += [Fault(f"{where}.{name}", code, detail) for name, code, detail in found]
+    part["storage_path"] = fields["storage_path"]  # nobody holds a long text any more
     fields["fetch_mode"] = mode.value
     return fields
 
 
-def _inline(fields: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
+def _inline(fields: dict[str, Any], contents: Contents) -> Iterator[tuple[str, str, str]]:
+    text = fields["storage_path"]
     try:
-        fields["storage_path"], content = _clean_base64(fields["storage_path"])
+        found = inline.read(text)
     except ValueError:
         yield "storage_path", "invalid_base64", "is not base64 (RFC 4648 §4)"
         return
+    if len(text) > inline.LONGEST:
+        contents[found.sha256] = found.pieces
+        fields |= {"storage_path": modes.KEPT_PREFIX + found.sha256, "size": found.size}
+    else:
+        fields["storage_path"] = inline.clean(text)
     wanted = fields.get("content_md5") or modes.marked(fields["filename"])[1]
-    if wanted is not None:
-        found = hashlib.md5(content, usedforsecurity=False).hexdigest()
-        if found != wanted.lower():
-            yield "content_md5", "attachment_mismatch", f"the content's MD5 is {found}"
+    if wanted is not None and found.md5 != wanted.lower():
+        yield "content_md5", "attachment_mismatch", f"the content's MD5 is {found.md5}"
 
 
 def _fetched(
@@ -75,11 +85,3 @@ def _fetched(
         yield "auth", "invalid_auth", wrong
     for code, detail in door.problems(mode, fields["storage_path"], fetchable):
         yield "storage_path", code, detail
-
-
-def _clean_base64(text: str) -> tuple[str, bytes]:
-    """Without prefix and white space, padding completed, and what it says; ValueError for anything else."""
-    bare = _SPACES.sub("", text.removeprefix(modes.BASE64_PREFIX))
-    bare = bare.rstrip("=")
-    bare += "=" * (-len(bare) % 4)
-    return bare, binascii.a2b_base64(bare, strict_mode=True)

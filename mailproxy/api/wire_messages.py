@@ -11,7 +11,7 @@ from typing_extensions import TypedDict
 
 from mailproxy import address, mime, payload
 from mailproxy.api import refusals, strictjson, wire, wire_attachments
-from mailproxy.api.wire_attachments import AttachmentFields, Text
+from mailproxy.api.wire_attachments import AttachmentFields, Contents, Text
 from mailproxy.attachments.door import Fetchable
 from mailproxy.mime import Fault
 from mailproxy.model import Priority
@@ -121,7 +121,8 @@ def _warnings(body: Mapping[str, Any], messages: Sequence[Mapping[str, Any]]) ->
 def draft(fields: MessageFields, default: Priority, fetchable: Fetchable | None = None) -> Draft:
     """One message with its payload and every fault that shows without I/O."""
     faults: list[Fault] = []
-    content = _normalised(fields, faults, fetchable)
+    contents: dict[str, tuple[bytes, ...]] = {}
+    content = _normalised(fields, faults, fetchable, contents)
     level = _converted(fields, "priority", wire.priority, "invalid_priority", faults)
     if level is not None or fields.get("priority") is None:
         content["priority"] = int(default if level is None else level)
@@ -149,6 +150,7 @@ def draft(fields: MessageFields, default: Priority, fetchable: Fetchable | None 
         recipients=tuple(chain.from_iterable(content.get(name, ()) for name in _ADDRESSES)),
         ignore_suppressions=fields.get("ignore_suppressions", False),
         header_id=_storable(content.get("message_id")),
+        contents=contents,
     )
 
 
@@ -157,7 +159,9 @@ def _storable(identity: str | None) -> str | None:
     return "?" if identity and strictjson.UNSTORABLE.search(identity) else identity
 
 
-def _normalised(fields: MessageFields, faults: list[Fault], fetchable: Fetchable | None) -> dict[str, Any]:
+def _normalised(
+    fields: MessageFields, faults: list[Fault], fetchable: Fetchable | None, contents: Contents
+) -> dict[str, Any]:
     """The fields as they are stored; what is missing or has no stored form goes to `faults`."""
     content: dict[str, Any] = dict(fields)
     author = content.pop("from_addr", None)
@@ -174,7 +178,7 @@ def _normalised(fields: MessageFields, faults: list[Fault], fetchable: Fetchable
         content["headers"] = _header_texts(content["headers"], faults)
     if "attachments" in content:
         content["attachments"] = [
-            wire_attachments.stored(number, part, faults, fetchable)
+            wire_attachments.stored(number, part, faults, fetchable, contents)
             for number, part in enumerate(content["attachments"])
         ]
     return content

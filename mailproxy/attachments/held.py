@@ -19,7 +19,7 @@ class Digests:
     md5: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class Held:
     """Content at hand. Its octets never change; a file's place on disk is free once nobody holds it any more."""
 

@@ -9,6 +9,8 @@ from mailproxy.model import FetchMode, Source
 
 AUTH_METHODS = ("none", "bearer", "basic")
 BASE64_PREFIX = "base64:"
+# No base64 begins like this.
+KEPT_PREFIX = "sha256:"
 
 _URL = re.compile(r"https?://", re.IGNORECASE)
 _MARKER = re.compile(r"_*\{MD5:([0-9a-fA-F]{32})\}_*")
@@ -35,10 +37,11 @@ def marked(filename: str) -> tuple[str, str | None]:
 
 
 def source_of(fields: Mapping[str, Any]) -> Source | None:
-    """Where the content of a stored attachment is fetched, None when it came with the message."""
+    """Where the content of a stored attachment is fetched, None when it is in the message."""
     mode = FetchMode(fields.get("fetch_mode") or mode_of(fields["storage_path"]))
     if mode is FetchMode.BASE64:
-        return None
+        sha256 = fields["storage_path"].removeprefix(KEPT_PREFIX)
+        return None if sha256 == fields["storage_path"] else Source(mode, sha256, size=fields["size"])
     given = fields.get("auth")
     return Source(mode, fields["storage_path"], None if given is None else ClientAuth(**given))
 

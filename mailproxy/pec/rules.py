@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from mailproxy import address
 from mailproxy.checks import Fault
-from mailproxy.model import Content, Seconds
+from mailproxy.model import Attachment, Content, Seconds
 
 MOST_OCTETS = 30 << 20
 TOO_LARGE = "message_too_large"
@@ -40,11 +40,15 @@ def excess(octets: int, recipients: int) -> str | None:
 
 
 def least_octets(content: Content) -> int:
-    """What the message has at least on the wire; attachments that are still to be fetched count nothing."""
+    """What the message has at least on the wire; attachments whose size nobody knows yet count nothing."""
     texts = sum(
         len(text.encode("utf-8", "replace")) for text in (content.body_text, content.body_html) if text
     )
-    return texts + sum(-(-part.size // 57) * 78 for part in content.attachments)
+    return texts + sum(-(-_size(part) // 57) * 78 for part in content.attachments)
+
+
+def _size(part: Attachment) -> int:
+    return part.size if part.source is None else part.source.size
 
 
 def folded(mailbox: str) -> str:

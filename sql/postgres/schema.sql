@@ -440,3 +440,32 @@ CREATE TABLE pec_receipt (
     CONSTRAINT pec_receipt_tenant_pk_client_id_n_key UNIQUE (tenant_pk, client_id, n)
 );
 CREATE INDEX pec_receipt_received ON public.pec_receipt USING btree (received_at);
+
+CREATE TABLE content (
+    pk bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
+    tenant_pk bigint NOT NULL,
+    sha256 text NOT NULL,
+    is_whole boolean NOT NULL DEFAULT false,
+    look_at timestamp with time zone NOT NULL,
+    CONSTRAINT content_pkey PRIMARY KEY (pk),
+    CONSTRAINT content_tenant_pk_fkey FOREIGN KEY (tenant_pk) REFERENCES tenant(pk) ON DELETE CASCADE,
+    CONSTRAINT content_tenant_pk_sha256_key UNIQUE (tenant_pk, sha256)
+);
+CREATE INDEX content_look ON public.content USING btree (look_at);
+
+CREATE TABLE content_piece (
+    content_pk bigint NOT NULL,
+    n integer NOT NULL,
+    octets bytea NOT NULL,
+    CONSTRAINT content_piece_pkey PRIMARY KEY (content_pk, n),
+    CONSTRAINT content_piece_content_pk_fkey FOREIGN KEY (content_pk) REFERENCES content(pk) ON DELETE CASCADE
+);
+
+CREATE TABLE message_content (
+    message_id bigint NOT NULL,
+    content_pk bigint NOT NULL,
+    CONSTRAINT message_content_pkey PRIMARY KEY (message_id, content_pk),
+    CONSTRAINT message_content_content_pk_fkey FOREIGN KEY (content_pk) REFERENCES content(pk),
+    CONSTRAINT message_content_message_id_fkey FOREIGN KEY (message_id) REFERENCES message(id) ON DELETE CASCADE
+);
+CREATE INDEX message_content_content ON public.message_content USING btree (content_pk);

@@ -239,6 +239,45 @@ async def test_long_payloads_are_read_when_there_is_room_for_them(world: World, 
     assert parts_of(sink) == [[("a.bin", content)]] * 5
 
 
+async def kept(world: World, content: bytes) -> dict[str, Any]:
+    """An attachment whose content is with the store, as the API leaves it there."""
+    sha256 = hashlib.sha256(content).hexdigest()
+    await world.store.contents.keep(world.tenant, sha256, [content[:70_000], content[70_000:]])
+    path = f"sha256:{sha256}"
+    return {"filename": "k.bin", "storage_path": path, "size": len(content), "fetch_mode": "base64"}
+
+
+async def test_what_is_with_the_store_arrives_beside_what_is_fetched(
+    world: World, files: Files, sink: Sink
+) -> None:
+    """F42: of content for 3 MB there is room for one message at a time; what is deferred is sent the same again."""
+    files.serve("/mail-proxy/attachments", Manners(body=b"fetched"))
+    content = os.urandom(1_500_000)
+    parts = [await kept(world, content), {"filename": "f.bin", "storage_path": "doc"}]
+    await world.post("defer451x1@example.com", n=3, content={"attachments": parts})
+    world.settings = world.settings.model_copy(update={"attachment_budget_mb": 3})
+    async with world.sender():
+        await world.all_in(State.SENT)
+    assert parts_of(sink) == [[("k.bin", content), ("f.bin", b"fetched")]] * 3
+
+
+async def test_content_that_is_gone_or_damaged_is_not_sent(world: World, sink: Sink) -> None:
+    gone = {"filename": "g.bin", "storage_path": f"sha256:{'0' * 64}", "size": 9, "fetch_mode": "base64"}
+    damaged = await kept(world, b"x" * 100_000)
+    sha256 = hashlib.sha256(b"what it was").hexdigest()
+    await world.store.contents.keep(world.tenant, sha256, [b"what it is not"])
+    damaged["storage_path"] = f"sha256:{sha256}"
+    (first,) = await post(world, gone)
+    (second,) = await post(world, damaged)
+    async with world.sender():
+        await world.all_in(State.ERROR)
+    assert [(await world.view(id_)).error for id_ in (first, second)] == [
+        "Attachment fetch failed for g.bin: its stored content is gone",
+        "Attachment fetch failed for k.bin: its stored content is incomplete",
+    ]
+    assert sink.messages() == []
+
+
 async def claim_one(world: World) -> Claim:
     queue, fleet = world.store.queue, world.store.fleet
     epoch = await fleet.register("test/one", "node", "sender")

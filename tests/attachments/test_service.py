@@ -1,6 +1,7 @@
 """Attachments through the whole service, posted over HTTP: every mode, and what a large one costs its sender."""
 
 import asyncio
+import base64
 import email
 import email.policy
 import hashlib
@@ -18,6 +19,7 @@ from tests.support.smtp import sink_process
 from tests.support.tenant import Manners
 
 LARGE = 50 * 10**6
+INLINE = 30 * 10**6
 MIB = 1 << 20
 
 
@@ -97,6 +99,15 @@ async def test_every_mode_arrives_and_fifty_megabytes_cost_little(
     message = email.message_from_bytes(content_of(tmp_path, "large"), policy=email.policy.default)
     (part,) = message.iter_attachments()  # type: ignore[attr-defined]
     assert hashlib.sha256(part.get_content()).digest() == hashlib.sha256(content).digest()
+
+    before = memory(sender, "VmRSS")
+    Path(f"/proc/{sender}/clear_refs").write_text("5")
+    inline = {"filename": "i.bin", "storage_path": base64.b64encode(content[:INLINE]).decode()}
+    assert (await sent(service, "inline", inline | {"fetch_mode": "base64"}))["status"] == "sent"
+    assert memory(sender, "VmHWM") - before < INLINE
+    message = email.message_from_bytes(content_of(tmp_path, "inline"), policy=email.policy.default)
+    (part,) = message.iter_attachments()  # type: ignore[attr-defined]
+    assert part.get_content() == content[:INLINE]
 
     gone = await sent(service, "gone", {"filename": "x.bin", "storage_path": f"{files.url}/none"})
     assert (gone["status"], gone["error"]) == (

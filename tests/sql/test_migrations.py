@@ -37,6 +37,7 @@ NOT_SEALED = {
     ("parked", "octets"),
     ("large_file", "sha256"),
     ("pec_receipt", "raw"),
+    ("content_piece", "octets"),
 }
 
 

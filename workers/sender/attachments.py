@@ -13,21 +13,33 @@ from mailproxy.attachments.cache import Wanted
 from mailproxy.attachments.fetch import MEGABYTE, Home, home_of
 from mailproxy.attachments.held import IN_MEMORY, Held
 from mailproxy.attachments.judgement import Failed
-from mailproxy.attachments.shares import Share, Shares
 from mailproxy.attachments.sources import sources_of
 from mailproxy.config import Settings
 from mailproxy.errors import StorageUnavailable
-from mailproxy.model import Account, Attachment, Content, Epoch, FetchMode, MessageId, Seconds, TenantPk
+from mailproxy.model import (
+    Account,
+    Attachment,
+    Content,
+    Epoch,
+    FetchMode,
+    MessageId,
+    Seconds,
+    Source,
+    TenantPk,
+)
 from mailproxy.outcome import Deferred, Refused, Stage, Withheld
 from mailproxy.records import Claimed
+from mailproxy.shares import Share, Shares
 from mailproxy.store import Store
 from mailproxy.vault import VaultError
+from workers.sender.contents import KeptContents
 from workers.sender.large_files import Offload
 from workers.sender.prepare import PutOff, Result, Work
 
 SLOTS_PER_TENANT = 3
 HOME_KEPT: Seconds = 2.0
 PUT_OFF: Seconds = 5.0
+_KEPT = frozenset({FetchMode.BASE64})
 # The stored text, the same read as JSON, and what it decodes to.
 DECODING = 3
 
@@ -41,6 +53,7 @@ class Attachments:
         self._store = store
         self._epoch = epoch
         self._sources = sources_of(settings, instance)
+        self._kept = KeptContents(store.contents, settings.state_dir / "spool")
         self._offload = Offload(store, settings)
         self._base_url = settings.attachment_base_url
         self._budget = Shares(settings.attachment_budget_mb * MEGABYTE)
@@ -49,6 +62,7 @@ class Attachments:
 
     async def aclose(self) -> None:
         self._offload.close()
+        await self._kept.aclose()
         await self._sources.aclose()
 
     async def of(self, account: Account, message: Claimed) -> Result:
@@ -98,7 +112,7 @@ class Attachments:
         modes = frozenset(part.source.mode for part in content.attachments if part.source is not None)
         if not modes:
             return await self._offloaded(account, message, content, share)
-        home = await self._home(account)
+        home = None if modes == _KEPT else await self._home(account)
         if isinstance(home, Deferred):
             return home
         # A file does not wait behind an endpoint that hangs.
@@ -107,17 +121,23 @@ class Attachments:
         if place is None:
             return _put_off()
         try:
-            if not await share.more(IN_MEMORY, at_once=message.suspect):
-                return _put_off()
-            parts = await self._parts(home, message, content.attachments, share)
-            if not isinstance(parts, tuple):
-                return parts
-            full = replace(content, attachments=parts)
-            return await self._held_to_the_first(message, parts) or await self._offloaded(
-                account, message, full, share
-            )
+            return await self._brought_together(account, home, message, content, share)
         finally:
             place.give_back()
+
+    async def _brought_together(
+        self, account: Account, home: Home | None, message: Claimed, content: Content, share: Share
+    ) -> Result:
+        known = sum(part.source.size for part in content.attachments if part.source is not None)
+        if not await share.more(max(IN_MEMORY, known), at_once=message.suspect):
+            return _put_off()
+        parts = await self._parts(account.tenant_pk, home, message, content.attachments, share)
+        if not isinstance(parts, tuple):
+            return parts
+        hashes = tuple(map(_fetched_hash, content.attachments, parts))
+        if any(hashes) and (changed := await self._held_to_the_first(message, content, hashes)):
+            return changed
+        return await self._offloaded(account, message, replace(content, attachments=parts), share)
 
     async def _offloaded(self, account: Account, message: Claimed, content: Content, share: Share) -> Result:
         sent = await self._offload.of(account, message, content)
@@ -130,32 +150,35 @@ class Attachments:
         return Work(message, sent, share)
 
     async def _held_to_the_first(
-        self, message: Claimed, parts: Sequence[Attachment]
+        self, message: Claimed, content: Content, hashes: Sequence[str | None]
     ) -> Refused | Withheld | None:
         """Every attempt sends the same octets (RELIABILITY H6)."""
-        hashes = tuple(
-            part.content.digests.sha256 if isinstance(part.content, Held) else None for part in parts
-        )
         first: Sequence[str | None] | None = message.fetched
         if not first:
             first = await self._store.queue.remember_fetched(self._epoch, message, hashes)
         if first is None:
             return Withheld("the claim is lost")
-        for part, now, before in zip(parts, hashes, first, strict=True):
+        for part, now, before in zip(content.attachments, hashes, first, strict=True):
             if now != before:
                 failed = Failed("attachment_mismatch: it is not what was fetched for the first attempt")
                 return Refused(Stage.PREPARE, judgement.told(part.filename, failed))
         return None
 
     async def _parts(
-        self, home: Home, message: Claimed, parts: Sequence[Attachment], share: Share
+        self, tenant: TenantPk, home: Home | None, message: Claimed, parts: Sequence[Attachment], share: Share
     ) -> tuple[Attachment, ...] | Refused | Deferred:
-        """One after the other; the share grows with them."""
+        """One after the other; the share grows with them. `home` None: all of them are in the store."""
         found: list[Attachment] = []
         for part, before in zip_longest(parts, message.fetched[: len(parts)]):
-            brought = await self._brought(home, part, Wanted(message.accepted_at, part.md5, before))
+            brought: Attachment | Failed = part
+            if part.source is not None and part.source.mode is FetchMode.BASE64:
+                brought = await self._from_the_store(tenant, part, part.source)
+            elif part.source is not None:
+                assert home is not None, "only what is in the store needs no home"
+                wanted = Wanted(message.accepted_at, part.md5, before)
+                brought = await self._brought(home, part, part.source, wanted)
             if isinstance(brought, Failed):
-                self._homes.pop(home.tenant, None)
+                self._homes.pop(tenant, None)
                 kind = Deferred if brought.temporary else Refused
                 return kind(Stage.PREPARE, judgement.told(part.filename, brought))
             found.append(brought)
@@ -176,15 +199,27 @@ class Attachments:
         self._homes[account.tenant_pk] = (home, time.monotonic())
         return home
 
-    async def _brought(self, home: Home, part: Attachment, wanted: Wanted) -> Attachment | Failed:
-        if part.source is None:
-            return part
-        found = await self._sources.get(part.source, home, part.mime_type, wanted)
+    async def _from_the_store(
+        self, tenant: TenantPk, part: Attachment, source: Source
+    ) -> Attachment | Failed:
+        found = await self._kept.get(tenant, source.location)
+        return found if isinstance(found, Failed) else replace(part, content=found, source=None)
+
+    async def _brought(
+        self, home: Home, part: Attachment, source: Source, wanted: Wanted
+    ) -> Attachment | Failed:
+        found = await self._sources.get(source, home, part.mime_type, wanted)
         if isinstance(found, Failed):
             return found
         if wanted.md5 not in (None, found.digests.md5):
             return Failed(f"attachment_mismatch: its MD5 is {found.digests.md5}, not {wanted.md5}")
         return replace(part, content=found, source=None)
+
+
+def _fetched_hash(part: Attachment, brought: Attachment) -> str | None:
+    """Of what came with the message there is nothing to remember: it is named by its hash."""
+    is_fetched = part.source is not None and part.source.mode is not FetchMode.BASE64
+    return brought.content.digests.sha256 if is_fetched and isinstance(brought.content, Held) else None
 
 
 def _put_off() -> PutOff:

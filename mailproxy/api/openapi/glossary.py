@@ -154,7 +154,7 @@ WORDS: Mapping[str, str] = {
     "imap_user": "The name to log in with; not given, an account's mailbox has the login of its SMTP server.",
     "in_dnd": "Whether it asked not to be called while there is nothing to tell.",
     "include_history": "With each message's events.",
-    "include_payload": "With each message as it was given.",
+    "include_payload": "With each message as it was given, its long base64 by its hash.",
     "inline": "Shown within the HTML rather than attached.",
     "keep_previous": "For how many seconds the former key still works.",
     "large_file_config": "What is done with large attachments.",
