@@ -14,6 +14,7 @@ from tests.imap.post import Post, make_post
 from tests.support.dsn import dsn
 from tests.support.imap import Imap
 from tests.support.tls import Authority
+from workers.imap.protocol import MOST_MAIL
 
 BOUNCE = EventType.BOUNCE
 
@@ -75,6 +76,17 @@ async def test_a_literal_that_is_not_as_long_as_it_says_costs_its_connection(pos
         post.imap.manners.claim.clear()
         await post.until_events("m1", BOUNCE)
         await post.until_events("m2", BOUNCE)
+
+
+@pytest.mark.parametrize("dialect", ["sqlite"], indirect=True)
+async def test_a_mail_that_is_sent_again_and_again_costs_its_connection(post: Post) -> None:
+    token = await post.sent("m1", "bob@example.com")
+    post.imap.deliver(dsn(("bob@example.com", "5.1.1"), proof=token) + b"x" * (MOST_MAIL >> 2))
+    post.imap.manners.times[1] = 4
+    async with post.reader():
+        await failing(post, "of an answer")
+        post.imap.manners.times.clear()
+        await post.until_events("m1", BOUNCE)
 
 
 async def test_a_mail_that_is_expunged_while_it_is_fetched_is_gone(post: Post) -> None:

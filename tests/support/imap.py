@@ -35,7 +35,7 @@ class Folder:
 class Manners:
     """What the server does wrong: `cut`, `refuse`, `nothing`, `nil`: when the body of these UIDs is fetched;
     `claim`: octets a literal promises beyond those it has; `bye`: before answering this command; `stray`: UIDs
-    a search answers with besides; `sizes`: what RFC822.SIZE says instead."""
+    a search answers with besides; `sizes`: what RFC822.SIZE says instead; `times`: how often a body is sent."""
 
     cut: set[int] = field(default_factory=set)
     refuse: set[int] = field(default_factory=set)
@@ -44,6 +44,7 @@ class Manners:
     expunge: set[int] = field(default_factory=set)
     claim: dict[int, int] = field(default_factory=dict)
     sizes: dict[int, int] = field(default_factory=dict)
+    times: dict[int, int] = field(default_factory=dict)
     stray: list[int] = field(default_factory=list)
     bye: str | None = None
     no_uidvalidity: bool = False
@@ -246,7 +247,8 @@ class _Session:
             elif mail.uid in wrong.nil:
                 self.say(f"* {number} FETCH (UID {mail.uid} BODY[] NIL)")
             elif mail.uid not in wrong.nothing:
-                await self._body(number, mail, words[1])
+                for _ in range(wrong.times.get(mail.uid, 1)):
+                    await self._body(number, mail, words[1])
         return "OK"
 
     async def _body(self, number: int, mail: Mail, section: str) -> None:
@@ -263,6 +265,7 @@ class _Session:
             raise _Goodbye
         self.writer.write(octets)
         self.say(")")
+        await self.writer.drain()
 
     async def do_uid_store(self, tag: str, words: list[str]) -> str:
         for mail in self.folder.of(_uids(words[0])):

@@ -35,6 +35,7 @@ class Dialogue(imaplib.IMAP4):
         self._tls = tls
         self._buffered: tuple[socket.socket | None, bytearray] = (None, bytearray())
         self._lines_left = MOST_LINES
+        self._literals_left = MOST_MAIL
         self.able: frozenset[str] = frozenset()
         super().__init__(host, port, timeout=SILENCE)
 
@@ -70,8 +71,9 @@ class Dialogue(imaplib.IMAP4):
         buffer += octets
 
     def read(self, size: int) -> bytes:
-        if size > MOST_MAIL:
-            raise self.abort(f"a literal of {size} octets")
+        self._literals_left -= size
+        if self._literals_left < 0:
+            raise self.abort(f"a literal of {size} octets, at most {MOST_MAIL} are read of an answer")
         buffer = self._buffer()
         while len(buffer) < size:
             self._fill(buffer)
@@ -219,6 +221,7 @@ class Dialogue(imaplib.IMAP4):
     def _begin(self) -> None:
         """What an earlier answer left unread is not the answer to what is asked now."""
         self._lines_left = MOST_LINES
+        self._literals_left = MOST_MAIL
         self.untagged_responses.clear()
 
     def _asked(self, command: str, *arguments: str) -> Sequence[object]:
