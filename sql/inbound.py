@@ -30,7 +30,7 @@ from sql.queries import Step
 HEADER_KEPT = 64 << 10
 PAUSE: Seconds = 5.0
 LONGEST_PAUSE: Seconds = 60.0
-UNDERSTOOD = frozenset({Verdict.APPLIED, Verdict.UNMATCHED, Verdict.UNPROVEN, Verdict.EARLY})
+UNDERSTOOD = frozenset({Verdict.APPLIED, Verdict.UNMATCHED, Verdict.UNPROVEN})
 
 _log = log.get(__name__)
 
@@ -169,14 +169,15 @@ class SqlInbound:
         (held,) = yield (Step("parked_held", whose),)
         if not held:
             return None
-        ((fingerprint, left),) = held
+        ((fingerprint, uidvalidity, uid, left),) = held
         taken = yield from self._applied(leased, effects, ours)
+        if left > 0 and taken.verdict in (Verdict.EARLY, Verdict.QUARANTINED):
+            yield (Step("park_again", whose | {"wait": _pause(taken.parked_for - left)}),)
+            return TakenIn(Verdict.EARLY, message=taken.message, parked_for=taken.parked_for)
         if taken.verdict is Verdict.EARLY:
-            if left > 0:
-                yield (Step("park_again", whose | {"wait": _pause(taken.parked_for - left)}),)
-                return taken
             taken = TakenIn(Verdict.UNMATCHED, ("unmatched",))
-        yield (Step("unpark", whose), _seen_as(leased, bytes(fingerprint), taken))
+        arrival = Arrival(uidvalidity, uid, bytes(fingerprint), parked.octets)
+        yield (Step("unpark", whose), *_entered(leased, arrival, effects, taken))
         return taken
 
     async def health(self, account: AccountPk | None) -> Health | None:
@@ -192,8 +193,8 @@ class SqlInbound:
 
 
 def _pause(age: Seconds) -> Seconds:
-    """Ever less often, as what did not come at once may take long."""
-    return min(max(PAUSE, age / 4), LONGEST_PAUSE)
+    """Ever less often, as what did not come at once may take long; an unknown age is below zero."""
+    return LONGEST_PAUSE if age < 0 else min(max(PAUSE, age / 4), LONGEST_PAUSE)
 
 
 def _where(leased: Leased, arrival: Arrival) -> dict[str, object]:

@@ -93,8 +93,10 @@ VALUES (%(mailbox)s, %(fingerprint)s, %(octets)s, now() + make_interval(secs => 
 SELECT pk, octets FROM parked WHERE mailbox_pk = %(mailbox)s AND next_try_at <= now() ORDER BY next_try_at, pk LIMIT %(limit)s;
 
 -- name: parked_held
-SELECT p.fingerprint, extract(epoch FROM p.until - now())::float8 FROM parked p JOIN mailbox b ON b.pk = p.mailbox_pk
-WHERE p.pk = %(parked)s AND b.epoch = %(epoch)s AND b.lease_until > clock_timestamp() FOR UPDATE;
+SELECT p.fingerprint, s.uidvalidity, s.uid, extract(epoch FROM p.until - now())::float8
+FROM parked p JOIN mailbox b ON b.pk = p.mailbox_pk
+JOIN inbound_seen s ON s.mailbox_pk = p.mailbox_pk AND s.fingerprint = p.fingerprint
+WHERE p.pk = %(parked)s AND b.epoch = %(epoch)s AND b.lease_until > clock_timestamp() FOR UPDATE OF p, b;
 
 -- name: park_again
 UPDATE parked SET next_try_at = now() + make_interval(secs => %(wait)s) WHERE pk = %(parked)s;

@@ -87,7 +87,9 @@ VALUES (:mailbox, :fingerprint, :octets, :now + :wait, :now + :most);
 SELECT pk, octets FROM parked WHERE mailbox_pk = :mailbox AND next_try_at <= :now ORDER BY next_try_at, pk LIMIT :limit;
 
 -- name: parked_held
-SELECT p.fingerprint, p.until - :now FROM parked p JOIN mailbox b ON b.pk = p.mailbox_pk
+SELECT p.fingerprint, s.uidvalidity, s.uid, p.until - :now
+FROM parked p JOIN mailbox b ON b.pk = p.mailbox_pk
+JOIN inbound_seen s ON s.mailbox_pk = p.mailbox_pk AND s.fingerprint = p.fingerprint
 WHERE p.pk = :parked AND b.epoch = :epoch AND b.lease_until > :now;
 
 -- name: park_again

@@ -18,6 +18,7 @@ from mailproxy.inbound import (
     Mailbox,
     Nothing,
     Ours,
+    Parked,
     Returned,
     TakenIn,
     Told,
@@ -69,6 +70,10 @@ async def reader(world: World, owner: str = "imap", box: Mailbox = BOX, **how: o
     assert leased is not None
     assert await store.inbound.opened(leased, epoch, 7) == 0
     return Reader(world, epoch, ours, leased, count(1))
+
+
+def is_postgres(world: World) -> bool:
+    return type(world.store.engine).__name__ == "PostgresEngine"
 
 
 def letter(id_: str, *to: str) -> str:
@@ -306,7 +311,7 @@ async def test_a_bounce_that_overtakes_its_message_waits_for_it(world: World, sq
     assert taken.verdict is Verdict.EARLY
     await sender.settle(sent(claimed))
     assert await inbound.parked(imap.leased, 9) == []
-    past = "now() - interval '1 s'" if imap.world.store.engine.__class__.__name__ == "PostgresEngine" else "0"
+    past = "now() - interval '1 s'" if is_postgres(world) else "0"
     sql(f"UPDATE parked SET next_try_at = {past}")
     (parked,) = await inbound.parked(imap.leased, 9)
     assert parked.octets == b"early"
@@ -314,6 +319,27 @@ async def test_a_bounce_that_overtakes_its_message_waits_for_it(world: World, sq
     assert again == TakenIn(Verdict.APPLIED, ("hard",), message)
     assert await inbound.retry(imap.leased, imap.epoch, parked, effects, imap.ours) is None
     assert await world.events("m1") == [EventType.SENT, EventType.BOUNCE]
+
+
+async def test_a_parked_mail_that_cannot_be_read_is_tried_again_and_set_aside_in_the_end(
+    world: World, sql: Sql
+) -> None:
+    (message,) = await world.post("m1", payload=letter("m1", "bob@example.com"))
+    await (await world.sender()).authorised()
+    imap = await reader(world)
+    inbound = world.store.inbound
+    await imap.take(bounce(failed("bob@example.com"), proofs=(imap.token(message),)), octets=b"early")
+    assert await inbound.undisposed(imap.leased, 9) == [], "it stays until it is understood"
+    parked = Parked(sql("SELECT pk FROM parked")[0][0], b"early")
+    again = await inbound.retry(imap.leased, imap.epoch, parked, Unreadable("slow"), imap.ours)
+    assert again is not None
+    assert again.verdict is Verdict.EARLY
+    sql(f"UPDATE parked SET until = {'now()' if is_postgres(world) else '0'}")
+    last = await inbound.retry(imap.leased, imap.epoch, parked, Unreadable("slow"), imap.ours)
+    assert last == TakenIn(Verdict.QUARANTINED, ("quarantined",))
+    ((uid, reason),) = sql("SELECT uid, reason FROM quarantine")
+    assert (uid, reason, sql("SELECT pk FROM parked")) == (1, "slow", [])
+    assert await inbound.undisposed(imap.leased, 9) == []
 
 
 async def test_a_complaint_is_an_event_and_other_mail_is_none(world: World) -> None:

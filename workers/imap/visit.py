@@ -123,7 +123,7 @@ class Visit:
         arrival = self._arrival(uid, octets)
         taken = _held(await self.store.inbound.take(self.leased, self.epoch, arrival, effects, self.ours))
         self.at("taken")
-        await self._tell(uid, taken)
+        await self._tell(uid, taken, _reason(effects))
 
     async def _not_fetched(self, uid: int, trouble: Trouble) -> None:
         """A mail that is there is never passed over for a fault of the moment; one that cannot be had is set aside."""
@@ -160,7 +160,7 @@ class Visit:
             effects = await self._effects(parked.octets)
             taken = await self.store.inbound.retry(self.leased, self.epoch, parked, effects, self.ours)
             if taken is not None:
-                await self._tell(0, taken)
+                await self._tell(0, taken, _reason(effects))
 
     async def _dispose(self) -> None:
         while uids := await self.store.inbound.undisposed(self.leased, AT_ONCE):
@@ -188,6 +188,10 @@ class Visit:
         tell("mail_taken_in", **said, counts=list(taken.counts), message=taken.message, reason=reason)
         if taken.verdict is Verdict.APPLIED:
             await self.store.wakeups.announce("reports")
+
+
+def _reason(effects: Effects) -> str | None:
+    return effects.reason if isinstance(effects, Unreadable) else None
 
 
 def _held(answer: T | None) -> T:
