@@ -1,5 +1,7 @@
 """What a mailbox is read for: each mail has its effect once, whatever the server and the network do."""
 
+from structlog.testing import capture_logs
+
 from mailproxy.model import EventType
 from tests.imap.post import Post
 from tests.support.dsn import dsn
@@ -24,3 +26,12 @@ async def test_mail_that_arrives_while_the_server_is_idle_is_read_at_once(post: 
         await post.until_events("m1", BOUNCE)
     # Nobody looks again for an hour; the change of settings above may be heard of once, after the reader began.
     assert post.imap.logins <= 2
+
+
+async def test_settings_that_change_while_the_server_is_idle_are_no_trouble_of_the_mailbox(post: Post) -> None:
+    with capture_logs() as said:
+        async with post.reader():
+            await post.until(lambda: "IDLE" in post.imap.commands)
+            await post.change(poll_interval=3600)
+            await post.until(lambda: post.imap.commands.count("IDLE") >= 2 and post.imap.logins >= 2)
+    assert [each for each in said if each["event"] == "mailbox_trouble"] == []

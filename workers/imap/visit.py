@@ -73,6 +73,8 @@ class Visit:
             if over or not self.session.idles:
                 return
             await self._idle()
+            if self.stir.is_set():
+                return
 
     @property
     def is_waiting(self) -> bool:
