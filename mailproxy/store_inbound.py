@@ -39,6 +39,9 @@ class Inbound(Protocol):
     async def settle(self, leased: Leased, epoch: Epoch, *, failure: str | None, wait: Seconds) -> None:
         """End the lease; nobody needs to look for `wait` seconds."""
 
+    async def leave(self, leased: Leased, epoch: Epoch) -> None:
+        """End the lease of a visit that was interrupted: it tells nothing of how the mailbox stands."""
+
     async def checked(self, leased: Leased, epoch: Epoch) -> bool:
         """It was just read to its end, and goes on to be read."""
 

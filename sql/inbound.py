@@ -87,6 +87,9 @@ class SqlInbound:
             lambda: one("mailbox_settled", mailbox=leased.pk, epoch=epoch, failure=failure, wait=wait)
         )
 
+    async def leave(self, leased: Leased, epoch: Epoch) -> None:
+        await self.engine.write(lambda: one("mailbox_left", mailbox=leased.pk, epoch=epoch))
+
     async def checked(self, leased: Leased, epoch: Epoch) -> bool:
         return bool(
             await self.engine.write_soon(lambda: one("mailbox_checked", mailbox=leased.pk, epoch=epoch))

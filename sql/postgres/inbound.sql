@@ -38,6 +38,10 @@ UPDATE mailbox SET lease_until = NULL, epoch = NULL, checked_at = now(), failure
        next_try_at = now() + make_interval(secs => %(wait)s)
 WHERE pk = %(mailbox)s AND epoch = %(epoch)s;
 
+-- name: mailbox_left
+-- A visit was interrupted: how the mailbox stands is not known any better.
+UPDATE mailbox SET lease_until = NULL, epoch = NULL, next_try_at = now() WHERE pk = %(mailbox)s AND epoch = %(epoch)s;
+
 -- name: mailbox_checked
 UPDATE mailbox SET checked_at = now(), fails = 0, failure = NULL, failing_since = NULL
 WHERE pk = %(mailbox)s AND epoch = %(epoch)s AND lease_until > clock_timestamp() RETURNING pk;

@@ -35,6 +35,9 @@ UPDATE mailbox SET lease_until = NULL, epoch = NULL, checked_at = :now, failure 
        next_try_at = :now + :wait
 WHERE pk = :mailbox AND epoch = :epoch;
 
+-- name: mailbox_left
+UPDATE mailbox SET lease_until = NULL, epoch = NULL, next_try_at = :now WHERE pk = :mailbox AND epoch = :epoch;
+
 -- name: mailbox_checked
 UPDATE mailbox SET checked_at = :now, fails = 0, failure = NULL, failing_since = NULL
 WHERE pk = :mailbox AND epoch = :epoch AND lease_until > :now RETURNING pk;

@@ -204,3 +204,17 @@ async def test_a_refused_login_is_shown_without_the_password(post: Post) -> None
     assert found is not None
     assert "secret" not in (found.failure or "")
     assert found.fails >= 1
+
+
+async def test_a_visit_that_is_interrupted_makes_no_failing_mailbox_well(post: Post) -> None:
+    post.imap.manners.no_uidvalidity = True
+    async with post.reader():
+        await failing(post, "UIDVALIDITY")
+        post.imap.manners.silent = True
+        await post.until(lambda: "silence" in post.imap.commands)
+        before = await post.store.inbound.health(None)
+    after = await post.store.inbound.health(None)
+    assert before is not None
+    assert after is not None
+    assert (after.fails, after.failing_since) == (before.fails, before.failing_since)
+    assert after.failing_since is not None

@@ -28,7 +28,9 @@ async def test_mail_that_arrives_while_the_server_is_idle_is_read_at_once(post: 
     assert post.imap.logins <= 2
 
 
-async def test_settings_that_change_while_the_server_is_idle_are_no_trouble_of_the_mailbox(post: Post) -> None:
+async def test_settings_that_change_while_the_server_is_idle_are_no_trouble_of_the_mailbox(
+    post: Post,
+) -> None:
     with capture_logs() as said:
         async with post.reader():
             await post.until(lambda: "IDLE" in post.imap.commands)

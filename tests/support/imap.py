@@ -35,7 +35,8 @@ class Folder:
 class Manners:
     """What the server does wrong: `cut`, `refuse`, `nothing`, `nil`: when the body of these UIDs is fetched;
     `claim`: octets a literal promises beyond those it has; `bye`: before answering this command; `stray`: UIDs
-    a search answers with besides; `sizes`: what RFC822.SIZE says instead; `times`: how often a body is sent."""
+    a search answers with besides; `sizes`: what RFC822.SIZE says instead; `times`: how often a body is sent;
+    `silent`: no greeting."""
 
     cut: set[int] = field(default_factory=set)
     refuse: set[int] = field(default_factory=set)
@@ -48,6 +49,7 @@ class Manners:
     stray: list[int] = field(default_factory=list)
     bye: str | None = None
     no_uidvalidity: bool = False
+    silent: bool = False
 
 
 class Imap:
@@ -152,6 +154,9 @@ class _Session:
         self.secure = server.starttls_context is None
 
     async def run(self) -> None:
+        if self.server.manners.silent:
+            self.server.commands.append("silence")
+            await asyncio.Event().wait()
         self.say("* OK ready")
         while line := (await self.reader.readline()).decode("utf-8", "replace").rstrip("\r\n"):
             tag, _, rest = line.partition(" ")

@@ -132,27 +132,34 @@ class Reader:
 
     async def _serve(self, reading: _Reading) -> None:
         leased = reading.leased
-        failure, wait = "interrupted", 0.0
+        ended: tuple[str | None, Seconds] | None = None
         try:
-            failure, wait = await self._visited(reading)
+            ended = await self._visited(reading)
         except LeaseLost:
             _log.warning("mailbox_lease_lost", mailbox=leased.mailbox.name)
         except StorageUnavailable as error:
             _log.warning("storage_unavailable", mailbox=leased.mailbox.name, error=str(error))
         except Exception as error:  # noqa: BLE001 a bug met in one mailbox must not end the reading of the others
             _log.error("visit_failed", mailbox=leased.mailbox.name, error=str(error), exc_info=True)
-            failure, wait = (
-                f"internal error: {type(error).__name__}",
-                self.terms.rest(leased.fails + 1, self.chance()),
-            )
+            wait = self.terms.rest(leased.fails + 1, self.chance())
+            ended = f"internal error: {type(error).__name__}", wait
         finally:
-            self._readings.pop(leased.pk, None)
-            with suppress(StorageUnavailable):
-                await self.store.inbound.settle(
-                    leased, self.epoch, failure=None if failure in ("", "interrupted") else failure, wait=wait
-                )
+            await self._give_back(leased, ended)
 
-    async def _visited(self, reading: _Reading) -> tuple[str, Seconds]:
+    async def _give_back(self, leased: Leased, ended: tuple[str | None, Seconds] | None) -> None:
+        """With the failure of its visit and its rest; of an interrupted one, None, nothing is known."""
+        try:
+            if ended is None:
+                await self.store.inbound.leave(leased, self.epoch)
+            else:
+                await self.store.inbound.settle(leased, self.epoch, failure=ended[0], wait=ended[1])
+        except StorageUnavailable as error:
+            _log.warning("storage_unavailable", mailbox=leased.mailbox.name, error=str(error))
+        finally:
+            # Only now may it be leased again: to this process the database gives what it holds already.
+            self._readings.pop(leased.pk, None)
+
+    async def _visited(self, reading: _Reading) -> tuple[str | None, Seconds]:
         """Why the visit failed, if it did, and how long the mailbox may rest."""
         leased = reading.leased
         try:
@@ -174,8 +181,10 @@ class Reader:
             )
             return str(trouble), wait
         if reading.stir.is_set():
-            return "", 0.0
-        return "", min(leased.mailbox.interval, PARKED_EVERY) if visit.is_waiting else leased.mailbox.interval
+            return None, 0.0
+        return None, min(
+            leased.mailbox.interval, PARKED_EVERY
+        ) if visit.is_waiting else leased.mailbox.interval
 
     async def _beat(self) -> None:
         while not self._declared_dead:
