@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,11 +11,14 @@ import pytest
 from mailproxy.config import Settings
 from mailproxy.model import EventType
 from sql.store import SqlStore
-from tests.imap.post import Post, make_post
+from tests.imap.post import PROMPT, Post, make_post
+from tests.sql.conftest import Sql, sql
 from tests.support.dsn import dsn
 from tests.support.imap import Imap
 from tests.support.tls import Authority
 from workers.imap.protocol import MOST_MAIL
+
+__all__ = ["sql"]
 
 BOUNCE = EventType.BOUNCE
 
@@ -218,3 +222,18 @@ async def test_a_visit_that_is_interrupted_makes_no_failing_mailbox_well(post: P
     assert after is not None
     assert (after.fails, after.failing_since) == (before.fails, before.failing_since)
     assert after.failing_since is not None
+
+
+@pytest.mark.parametrize("dialect", ["postgres"], indirect=True)
+async def test_a_reader_whose_beat_ends_ends_with_it_instead_of_reading_without_a_lease(
+    post: Post, sql: Sql
+) -> None:
+    async def read() -> None:
+        async with post.reader(terms=replace(PROMPT, look=None)) as reader:
+            await post.change(poll_interval=3600)
+            await post.until(lambda: "IDLE" in post.imap.commands)
+            sql("ALTER TABLE process RENAME TO former")
+            await post.until(lambda: not reader._readings)
+
+    with pytest.raises(BaseExceptionGroup):
+        await read()

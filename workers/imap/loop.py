@@ -76,22 +76,26 @@ class Reader:
 
     async def run(self, stopping: asyncio.Event) -> int | None:
         """Read until `stopping`; TRY_AGAIN once declared dead."""
-        aside = [
-            asyncio.create_task(part) for part in (self._beat(), self._hear(), self._hear_stop(stopping))
-        ]
-        try:
-            while not stopping.is_set() and not self._declared_dead:
-                asked = self._asked.is_set()
-                self._asked.clear()
-                if asked:
-                    await self._stir()
-                await self._look(asked=asked)
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(self.terms.look):
-                        await self._asked.wait()
-        finally:
-            await _ended([*aside, *(one.task for one in self._readings.values() if one.task)])
+        async with asyncio.TaskGroup() as group:
+            aside = [
+                group.create_task(part) for part in (self._beat(), self._hear(), self._hear_stop(stopping))
+            ]
+            try:
+                while not stopping.is_set() and not self._declared_dead:
+                    await self._round()
+            finally:
+                await _ended([*aside, *(one.task for one in self._readings.values() if one.task)])
         return TRY_AGAIN if self._declared_dead else None
+
+    async def _round(self) -> None:
+        asked = self._asked.is_set()
+        self._asked.clear()
+        if asked:
+            await self._stir()
+        await self._look(asked=asked)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self.terms.look):
+                await self._asked.wait()
 
     async def _look(self, *, asked: bool) -> None:
         """Take on what is due; a mailbox that is held already counts as taken."""
