@@ -22,6 +22,8 @@ REMOVE_AGAIN: Seconds = 300.0
 LONGEST_PAUSE: Seconds = 86400.0
 MOST_REMOVALS = 30
 SEEN_FOR: Seconds = 365 * 86400.0
+WITHIN: Seconds = 45.0
+"""Less than the tick of the chores that wait for others than the database, so that none meets its next run."""
 
 _log = log.get(__name__)
 
@@ -39,13 +41,13 @@ class Scheduled:
 
 async def expire(store: Store, settings: Settings) -> int:
     """Waiting messages past their age end as `expired`."""
-    return await _in_chunks(lambda: store.directory.expire(limit=CHUNK))
+    return await in_chunks(lambda: store.directory.expire(limit=CHUNK))
 
 
 async def clean_up(store: Store, settings: Settings) -> int:
     """What is finished, reported and older than the retention goes away."""
     older_than = settings.delivery_report_retention_seconds
-    return await _in_chunks(lambda: store.directory.cleanup(None, older_than, limit=CHUNK))
+    return await in_chunks(lambda: store.directory.cleanup(None, older_than, limit=CHUNK))
 
 
 async def set_aside(store: Store, settings: Settings) -> int:
@@ -57,33 +59,33 @@ async def set_aside(store: Store, settings: Settings) -> int:
             _log.warning("reports_set_aside", tenant=tenant_id, count=count)
         return sum(found.values())
 
-    return await _in_chunks(chunk)
+    return await in_chunks(chunk)
 
 
 async def forget_commands(store: Store, settings: Settings) -> int:
     """Entries of the command log that are older than its retention."""
     older_than = settings.command_log_retention_seconds
-    return await _in_chunks(lambda: store.administration.forget_commands(older_than, limit=CHUNK))
+    return await in_chunks(lambda: store.administration.forget_commands(older_than, limit=CHUNK))
 
 
 async def forget_answers(store: Store, settings: Settings) -> int:
     """Answers to calls under an idempotency key that were kept long enough."""
-    return await _in_chunks(lambda: store.queue.forget_answers(limit=CHUNK))
+    return await in_chunks(lambda: store.queue.forget_answers(limit=CHUNK))
 
 
 async def forget_seen(store: Store, settings: Settings) -> int:
     """Mails read so long ago that no message they speak of is left."""
-    return await _in_chunks(lambda: store.inbound.forget_seen(SEEN_FOR, limit=CHUNK))
+    return await in_chunks(lambda: store.inbound.forget_seen(SEEN_FOR, limit=CHUNK))
 
 
 async def forget_suppressions(store: Store, settings: Settings) -> int:
     """Suppressions whose time has passed; they count as none already."""
-    return await _in_chunks(lambda: store.suppressions.forget(limit=CHUNK))
+    return await in_chunks(lambda: store.suppressions.forget(limit=CHUNK))
 
 
 async def forget_contents(store: Store, settings: Settings) -> int:
     """Long content that came with messages which are gone."""
-    return await _in_chunks(lambda: store.contents.forget(limit=FILES_AT_ONCE), FILES_AT_ONCE)
+    return await in_chunks(lambda: store.contents.forget(limit=FILES_AT_ONCE), FILES_AT_ONCE)
 
 
 async def remove_large_files(store: Store, settings: Settings) -> int:
@@ -100,7 +102,7 @@ async def remove_large_files(store: Store, settings: Settings) -> int:
         return len(found)
 
     try:
-        return await _in_chunks(chunk, FILES_AT_ONCE)
+        return await in_chunks(chunk, FILES_AT_ONCE)
     finally:
         storage.close()
 
@@ -149,27 +151,33 @@ async def miss_acceptances(store: Store, settings: Settings) -> int:
         metrics.pec_events(EventType.PEC_TIMEOUT.value).inc(missed)
         return looked
 
-    return await _in_chunks(chunk)
+    return await in_chunks(chunk)
 
 
 async def forget_receipts(store: Store, settings: Settings) -> int:
     """Receipts of certified mail that were kept for their time."""
     older_than = settings.pec_receipt_retention_seconds
-    return await _in_chunks(lambda: store.certified.forget_receipts(older_than, limit=CHUNK))
+    return await in_chunks(lambda: store.certified.forget_receipts(older_than, limit=CHUNK))
 
 
 def silence(settings: Settings) -> Seconds:
     return max(60.0, 4 * settings.lease_seconds)
 
 
-async def _in_chunks(chunk: Callable[[], Awaitable[int]], size: int = CHUNK) -> int:
-    """Each chunk is a transaction of its own; what is left after the last one is the next tick's."""
+async def in_chunks(chunk: Callable[[], Awaitable[int]], size: int = CHUNK, within: Seconds = WITHIN) -> int:
+    """Each chunk is a transaction of its own; what is left after the last one or `within` is the next tick's."""
     done = 0
-    for _ in range(MOST_CHUNKS):
-        count = await chunk()
-        done += count
-        if count < size:
-            break
+    deadline = asyncio.timeout(within)
+    try:
+        async with deadline:
+            for _ in range(MOST_CHUNKS):
+                count = await chunk()
+                done += count
+                if count < size or deadline.expired():
+                    break
+    except TimeoutError:
+        if not deadline.expired():
+            raise
     return done
 
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 QUEUE = "housekeeping"
 STALLED_AFTER: Seconds = 60.0
+AT_ONCE = 2  # a chore that waits for somebody's storage keeps the others from nothing
 SHORT_DRAIN: Seconds = (
     5.0  # a chore is a chain of small transactions: cut off anywhere, it goes on at the next tick
 )
@@ -112,6 +113,7 @@ async def on_postgres(store: Store, settings: Settings, schedule: Sequence[Sched
             await app.run_worker_async(
                 queues=[QUEUE],
                 name="maintenance",
+                concurrency=AT_ONCE,
                 listen_notify=False,
                 install_signal_handlers=False,
                 delete_jobs="always",

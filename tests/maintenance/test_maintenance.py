@@ -20,8 +20,8 @@ from mailproxy.reports import CallSettled
 from mailproxy.store import Store
 from tests.reporter.conftest import until
 from workers.frame import Life
-from workers.housekeeping import SCHEDULE, clean_up, expire, forget_dead
-from workers.maintenance import cron, entry
+from workers.housekeeping import SCHEDULE, Scheduled, clean_up, expire, forget_dead, in_chunks
+from workers.maintenance import cron, entry, keep_house
 
 
 async def tenant_with(store: Store, *messages: NewMessage) -> TenantPk:
@@ -158,6 +158,48 @@ async def test_a_tick_whose_process_was_killed_leaves_no_job_behind(
             assert await process.wait() == 0
         assert database.execute(doing).fetchone() == (0,)
         assert database.execute("SELECT count(*) FROM procrastinate_workers").fetchone() == (0,)
+
+
+@pytest.mark.parametrize("dialect", ["postgres"], indirect=True)
+async def test_a_chore_that_hangs_holds_up_no_other(settings: Settings, store: Store):
+    hanging, stopping, ticked = asyncio.Event(), asyncio.Event(), 0
+
+    async def hang(store: Store, settings: Settings) -> int:
+        if not hanging.is_set():
+            hanging.set()
+            await stopping.wait()
+        return 0
+
+    async def tick(store: Store, settings: Settings) -> int:
+        nonlocal ticked
+        ticked += hanging.is_set()
+        return 0
+
+    schedule = [Scheduled("hang", 1, hang), Scheduled("tick", 1, tick)]
+    epoch = await store.fleet.register("m", "n", "maintenance")
+    program = asyncio.create_task(keep_house(store, settings, epoch, schedule, stopping))
+    await until(lambda: ticked >= 1)
+    stopping.set()
+    assert await program is None
+
+
+async def test_what_is_left_after_a_chores_time_is_for_its_next_tick():
+    counts = [3, 3]
+
+    async def chunk() -> int:
+        if not counts:
+            await asyncio.Event().wait()
+        return counts.pop()
+
+    assert await in_chunks(chunk, 3, within=0.2) == 6
+
+
+async def test_a_deadline_within_a_chore_is_its_own():
+    async def chunk() -> int:
+        raise TimeoutError
+
+    with pytest.raises(TimeoutError):
+        await in_chunks(chunk, 3, within=60.0)
 
 
 @pytest.mark.parametrize("dialect", ["sqlite"], indirect=True)
