@@ -1,7 +1,7 @@
 """What keeps the database small and the fleet honest; `maintenance.py` says when and by whom."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from mailproxy import egress, log, metrics
@@ -119,10 +119,11 @@ async def _removed(store: Store, storage: Storage, file: LargeFile, hanging: set
         _log.warning("large_file_not_removed", object=file.object, place=file.place.url, error=e.detail)
         await store.large_files.put_off(file.object, LONGEST_PAUSE, tried=False)
         return None
-    secrets: Mapping[str, str] = {}
+    target = Object(file.place, file.object)
     if tenant is not None and tenant.pk == file.tenant_pk:
-        secrets = large.secrets_for(file.place, tenant.large_file_config, tenant.large_file_secrets)
-    failed = await storage.remove(Object(file.place, file.object, secrets))
+        place, secrets = large.reached(file.place, tenant.large_file_config, tenant.large_file_secrets)
+        target = Object(place, file.object, secrets)
+    failed = await storage.remove(target)
     if failed is None:
         metrics.large_files("removed")
         return file.object

@@ -22,7 +22,7 @@ def changed(call: Call, write: TenantWrite, form: LargeFileForm | None, stored: 
         return write
     before = large.of_stored(stored.large_file_config if stored else None).place
     wanted = large.of_fields(plain(form)).place
-    is_same = before is not None and wanted is not None and _names(before) == _names(wanted)
+    is_same = before is not None and wanted is not None and before.is_where(wanted)
     by_tenant = before.set_by_tenant if is_same and before else True
     fields = plain(form, by_tenant=by_tenant and not call.caller.is_admin)
     secrets = given_secrets(form)
@@ -32,10 +32,6 @@ def changed(call: Call, write: TenantWrite, form: LargeFileForm | None, stored: 
         _check_tenants_choice(call, wanted, secrets)
     _check_it_works(call, fields, secrets)
     return replace(write, large_file_config=json.dumps(fields), large_file_secrets=secrets)
-
-
-def _names(place: Place) -> tuple[str, dict[str, str]]:
-    return place.url, dict(place.options)
 
 
 def _check_tenants_choice(call: Call, place: Place, secrets: Mapping[str, str]) -> None:

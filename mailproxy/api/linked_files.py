@@ -47,9 +47,7 @@ class LinkedFiles:
 
     async def object(self, file: LargeFile) -> Object:
         tenant = await self._store.directory.tenant(file.tenant_id)
-        secrets = (
-            large.secrets_for(file.place, tenant.large_file_config, tenant.large_file_secrets)
-            if tenant
-            else {}
-        )
-        return Object(file.place, file.object, secrets)
+        if tenant is None:
+            return Object(file.place, file.object)
+        place, secrets = large.reached(file.place, tenant.large_file_config, tenant.large_file_secrets)
+        return Object(place, file.object, secrets)

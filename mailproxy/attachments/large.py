@@ -125,9 +125,11 @@ def of_fields(fields: Mapping[str, Any]) -> LargeFiles:
     )
 
 
-def secrets_for(place: Place, config: str | None, secrets: Mapping[str, str]) -> Mapping[str, str]:
-    """A tenant's `secrets`, if what is stored of its configuration names this place still."""
-    return secrets if of_stored(config).place == place else {}
+def reached(place: Place, config: str | None, secrets: Mapping[str, str]) -> tuple[Place, Mapping[str, str]]:
+    """How an object's place is reached now: as what is stored of the tenant's configuration says, with the tenant's
+    `secrets`, if it names the same place; whoever saved it last answers for it."""
+    now = of_stored(config).place
+    return (now, secrets) if now is not None and now.is_where(place) else (place, {})
 
 
 def shown_size(size: int) -> str:

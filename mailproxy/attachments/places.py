@@ -68,6 +68,10 @@ class Place:
     def protocol(self) -> str:
         return protocol_of(self.url)
 
+    def is_where(self, other: "Place") -> bool:
+        """Whoever set it, and with whose credentials."""
+        return self.url == other.url and dict(self.options) == dict(other.options)
+
     def path(self, name: str) -> str:
         """Of an object, as the protocol's file system writes it."""
         root = self.url.partition("://")[2]

@@ -13,10 +13,13 @@ from mailproxy.attachments import links
 from mailproxy.attachments.large_file import LargeFile
 from mailproxy.attachments.links import Pass, new_object
 from mailproxy.attachments.places import Place
+from mailproxy.attachments.storage import Object, Storage
 from mailproxy.config import Settings
 from mailproxy.model import MessageId, TenantPk
+from mailproxy.reach import Reach
 from mailproxy.store import Store
 from tests.api.conftest import Api
+from tests.support.s3 import s3_server
 
 CONTENT = bytes(range(256)) * 12_000
 NAME = "Größe & Co <1>.html"
@@ -187,6 +190,22 @@ async def test_the_first_whole_download_is_noted(stored: Stored) -> None:
             await asyncio.sleep(0.01)
     assert found is not None
     assert found.expires_at < FAR
+
+
+@pytest.mark.parametrize("dialect", ["sqlite"], indirect=True)
+async def test_links_stay_when_the_admin_saves_what_the_tenant_had_set(stored: Stored) -> None:
+    with s3_server("files") as url:
+        options = {"endpoint_url": url, "region": "us-east-1"}
+        path = await stored.keep(place=Place("s3://files", options, set_by_tenant=True), size=3)
+        storage = Storage((), 30.0, Reach())
+        target = Object(Place("s3://files", options), stored.file.object, {"key": "k", "secret": "s"})
+        assert await storage.put(target, lambda: [b"abc"], 3, filename="f", media_type="a/b") is None
+        storage.close()
+        config = {"storage_url": "s3://files", "storage_options": {**options, "key": "k", "secret": "s"}}
+        saved = await stored.api.admin.put("/tenant/acme", json={"large_file_config": config})
+        assert saved.status_code == 200, saved.text
+        answer = await stored.api.admin.get(path)
+        assert (answer.status_code, answer.content) == (200, b"abc")
 
 
 async def test_nothing_but_get_and_head_is_answered(stored: Stored) -> None:

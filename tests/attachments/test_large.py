@@ -1,11 +1,13 @@
 """What is done with large attachments, and which configurations cannot work."""
 
+import json
 from typing import Any
 
 import pytest
 
 from mailproxy.attachments import large, places
 from mailproxy.attachments.large import MIB, LargeFiles, Links
+from mailproxy.attachments.places import Place
 
 REWRITE = {"enabled": True, "action": "rewrite"}
 
@@ -133,6 +135,18 @@ def test_the_instances_url_stands_in_for_the_tenants() -> None:
 )
 def test_what_was_stored_before_it_was_checked_counts_as_switched_off(text: str | None) -> None:
     assert not large.of_stored(text).enabled
+
+
+def test_an_object_is_reached_as_whoever_saved_its_place_last_says() -> None:
+    keys, options = {"key": "k"}, {"region": "us-east-1"}
+    ours, theirs = Place("s3://b", options), Place("s3://b", options, set_by_tenant=True)
+    for now in (ours, theirs):
+        fields = {"storage_url": "s3://b", "storage_options": options, "set_by_tenant": now.set_by_tenant}
+        for before in (ours, theirs):
+            assert large.reached(before, json.dumps(fields), keys) == (now, keys)
+    moved = json.dumps({"storage_url": "s3://c", "storage_options": options, "set_by_tenant": False})
+    assert large.reached(theirs, moved, keys) == (theirs, {})
+    assert large.reached(theirs, None, keys) == (theirs, {})
 
 
 def test_the_error_of_a_rejected_message_names_file_and_sizes() -> None:

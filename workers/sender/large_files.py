@@ -11,6 +11,7 @@ from mailproxy.attachments import large, links
 from mailproxy.attachments.large import Action, LargeFiles, Links
 from mailproxy.attachments.large_file import LargeFile
 from mailproxy.attachments.links import Pass
+from mailproxy.attachments.places import Place
 from mailproxy.attachments.rewriting import Link, with_links
 from mailproxy.attachments.storage import Failed, Object, Storage
 from mailproxy.config import Settings
@@ -110,11 +111,13 @@ class Offload:
         self, message: Claimed, part: Attachment, index: int, wanted: Wanted, begun: LargeFile | None
     ) -> Link | Failed:
         """An upload that failed is begun again under its name: nothing is stored twice."""
+        place = wanted.config.place
+        assert place is not None
         file = begun
-        if file is None or file.place != wanted.config.place:
-            file = await self._new(message, part, index, wanted)
+        if file is None or not file.place.is_where(place):
+            file = await self._new(message, part, index, wanted, place)
             await self._store.large_files.begin(file)
-        target = Object(file.place, file.object, wanted.secrets)
+        target = Object(place, file.object, wanted.secrets)
         names = {"filename": file.filename, "media_type": file.media_type}
         failed = await self._storage.put(target, _pieces(part), part.size, **names)
         if failed is not None:
@@ -128,8 +131,9 @@ class Offload:
         metrics.large_files("stored")
         return _link(file, url)
 
-    async def _new(self, message: Claimed, part: Attachment, index: int, wanted: Wanted) -> LargeFile:
-        assert wanted.config.place is not None
+    async def _new(
+        self, message: Claimed, part: Attachment, index: int, wanted: Wanted, place: Place
+    ) -> LargeFile:
         return LargeFile(
             object=links.new_object(),
             tenant_pk=wanted.tenant_pk,
@@ -141,7 +145,7 @@ class Offload:
             media_type=media_types.effective(part.mime_type, part.filename),
             size=part.size,
             sha256=await asyncio.to_thread(_sha256, part),
-            place=wanted.config.place,
+            place=place,
             lifespan=wanted.config.lifespan,
             expires_at=time.time() + wanted.config.ttl + UPLOADS_WITHIN,
         )
