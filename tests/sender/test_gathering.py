@@ -4,6 +4,7 @@ import asyncio
 import base64
 import json
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import pytest
 
@@ -15,7 +16,8 @@ from sql.store import SqlStore
 from tests.sender.world import World, make_world
 from tests.support.silent import silent_server
 from workers.sender.attachments import Attachments, Gathering
-from workers.sender.prepare import PutOff, Result, Work
+from workers.sender.origin import Origins, origin_of
+from workers.sender.prepare import Preparation, Prepared, PutOff, Result, Work, prepare
 
 SQLITE = pytest.mark.parametrize("dialect", ["sqlite"], indirect=True)
 PART = {
@@ -101,6 +103,31 @@ async def test_behind_uploads_that_hang_a_message_goes_back_untried(world: World
             task.cancel()
         await asyncio.gather(*uploading, return_exceptions=True)
         await attachments.aclose()
+
+
+@SQLITE
+async def test_a_suspect_whose_content_does_not_come_lets_the_others_go_on(
+    world: World, epoch: Epoch
+) -> None:
+    await world.post(n=2)
+    _, (first, second) = await claimed(world, epoch)
+    given_up = asyncio.Event()
+
+    async def hang() -> Result:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            given_up.set()
+        return Withheld("it came")
+
+    origin = await origin_of(world.store, world.settings, 0)
+    origins = Origins(world.store.administration, world.settings, origin)
+    preparation = Preparation(world.store.queue, epoch, origins, prepare, 0.1)
+    suspect = Work(replace(first, suspect=True), gather=hang)
+    found, other = await asyncio.gather(preparation.of(suspect), preparation.of(Work(second)))
+    assert isinstance(found, Deferred)
+    assert isinstance(other, Prepared)
+    assert given_up.is_set()
 
 
 async def test_a_stop_tells_of_messages_whose_task_has_not_begun() -> None:

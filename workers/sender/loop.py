@@ -78,7 +78,7 @@ async def entry(
         settlements = Settlements(store.queue, epoch, covered=book.truncate, settled=lambda _: at("finished"))
         intents = Intents(store.queue, epoch, broken=gate.close)
         origins = Origins(store.administration, settings, await origin_of(store, settings, instance))
-        preparation = Preparation(store.queue, epoch, origins, render)
+        preparation = Preparation(store.queue, epoch, origins, render, settings.attachment_timeout)
         shared = HandOver(preparation, intents, book, gate, settlements.flushed, at)
         sending = _sending(settings, store, epoch, instance, journals, shared, settlements, timeouts, polling)
         try:

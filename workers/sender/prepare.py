@@ -66,14 +66,18 @@ class Preparation:
     """Prepares the messages of a process, one at a time.
 
     What was claimed by a process that died is suspect: only a death during its own turn counts against it
-    (RELIABILITY H10), so its turn is marked in the database.
+    (RELIABILITY H10), so its turn is marked in the database. Its content is brought together in that turn, for which
+    the others wait: within `gathered_within` seconds, or at another attempt.
     """
 
-    def __init__(self, queue: Queue, epoch: Epoch, origins: Origins, render: Render) -> None:
+    def __init__(
+        self, queue: Queue, epoch: Epoch, origins: Origins, render: Render, gathered_within: Seconds
+    ) -> None:
         self._queue = queue
         self._epoch = epoch
         self._origins = origins
         self._render = render
+        self._gathered_within = gathered_within
         self._turn = asyncio.Lock()
 
     async def of(self, work: Work, *, certified: bool = False) -> Prepared | Refused | Deferred | Withheld:
@@ -99,7 +103,11 @@ class Preparation:
 
     async def _gathered(self, suspect: Work, origin: Origin) -> Prepared | Refused | Deferred | Withheld:
         if suspect.gather is not None:
-            found = await suspect.gather()
+            try:
+                async with asyncio.timeout(self._gathered_within):
+                    found = await suspect.gather()
+            except TimeoutError:
+                return Deferred(Stage.PREPARE, "its content was not brought together in time")
             if isinstance(found, PutOff):
                 return Deferred(Stage.PREPARE, "others are in the way")
             if not isinstance(found, Work):
