@@ -8,6 +8,7 @@ import json
 import os
 import socket
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -189,10 +190,10 @@ class Storage:
 
     def _remove(self, wanted: Object) -> None:
         system = self._system(wanted)
-        try:
+        if wanted.place.protocol == "file":
+            _part_of(Path(wanted.path)).unlink(missing_ok=True)
+        with suppress(FileNotFoundError):
             system.rm_file(wanted.path)
-        except FileNotFoundError:
-            return
 
 
 def _digest(wanted: Object) -> str:
@@ -203,18 +204,28 @@ def _digest(wanted: Object) -> str:
 
 def _put_file(system: Any, path: Path, pieces: Iterable[bytes | memoryview]) -> None:
     """On the disk before it has its name: a link is never made to what a power cut may take away."""
-    part = path.with_name(f"{path.name}.part")
-    with system.open(str(part), "wb") as target:
-        for piece in pieces:
-            target.write(piece)
-        target.flush()
-        os.fsync(target.fileno())
-    part.replace(path)
+    part = _part_of(path)
+    try:
+        with system.open(str(part), "wb") as target:
+            for piece in pieces:
+                target.write(piece)
+            target.flush()
+            os.fsync(target.fileno())
+        part.replace(path)
+    except BaseException:
+        with suppress(OSError):
+            part.unlink()
+        raise
     directory = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(directory)
     finally:
         os.close(directory)
+
+
+def _part_of(path: Path) -> Path:
+    """An object that is being stored."""
+    return path.with_name(f"{path.name}.part")
 
 
 def _said(error: Exception, wanted: Object) -> str:

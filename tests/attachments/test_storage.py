@@ -187,6 +187,23 @@ async def test_a_directory_holds_objects_below_the_operators_base(tmp_path: Path
         assert isinstance(await found.read(wanted, 5, 10), Failed)
 
 
+async def test_what_was_stored_in_part_does_not_stay(tmp_path: Path) -> None:
+    folder = tmp_path / "files"
+    wanted = Object(Place(f"file://{folder}"), NAME)
+
+    def unreadable() -> Iterator[bytes]:
+        yield b"abc"
+        raise OSError("the spool is gone")
+
+    async with _storage(tmp_path) as found:
+        failed = await found.put(wanted, unreadable, 6, filename="f", media_type="a/b")
+        assert failed is not None
+        assert list(folder.iterdir()) == []
+        (folder / f"{NAME}.part").write_bytes(b"its process was killed")
+        assert await found.remove(wanted) is None
+        assert list(folder.iterdir()) == []
+
+
 @pytest.mark.parametrize("where", ["", "/files-of-others", "/link"])
 async def test_a_directory_elsewhere_is_refused(tmp_path: Path, where: str) -> None:
     (tmp_path / "files").mkdir()
