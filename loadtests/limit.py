@@ -22,8 +22,9 @@ from loadtests import driver
 from loadtests.rawsql import Raw, Row
 from mailproxy import config
 from mailproxy.config import database_at
+from mailproxy.looks import FROM_START
 from mailproxy.records import AccountWrite, TenantWrite
-from sql import migrate
+from sql import looks, migrate
 from sql.open import open_store
 
 CONNECTIONS = 10
@@ -48,6 +49,7 @@ class Sender:
             "epoch": epoch,
             "at": None,
             "longest": 1 << 17,
+            **looks.since(FROM_START),
         }
         self._ready: deque[Row] = deque()
         self._more = asyncio.Event()

@@ -10,7 +10,8 @@ from typing import Any
 import psycopg
 
 from mailproxy.config import Database
-from sql import queries
+from mailproxy.looks import FROM_START
+from sql import looks, queries
 from sql.sqlite import engine as sqlite
 
 _SCAN = re.compile(r"SCAN (\w+)(.* INDEX )?")
@@ -52,8 +53,8 @@ _PAGE = {
 
 HOT: Mapping[str, Mapping[str, Any]] = {
     "claim_lock": _ACCOUNT,
-    "claim": _ACCOUNT | {"limit": 200, "at": None, "longest": 1 << 17},
-    "next_due": _ACCOUNT,
+    "claim": _ACCOUNT | {"limit": 200, "at": None, "longest": 1 << 17, **looks.since(FROM_START)},
+    "next_due": _ACCOUNT | looks.since(FROM_START),
     "intend_candidates": _MINE,
     "intend": _MINE | {"at": None},
     "finish": _MINE | {"rows": [_SETTLED | {"id": id_} for id_ in IDS]},

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from mailproxy.authorization import ClientAuth
 from mailproxy.certified import Certified, CertifiedRecipient, Door
+from mailproxy.looks import Look
 from mailproxy.model import (
     IMAPS_PORT,
     Account,
@@ -135,7 +136,7 @@ class Claim:
     """`lease_lost` ends the process. With nothing claimed, `wait` says when to ask again at the earliest
     (None: when something arrives). `limited`: rate limits apply; `rests`: one just put the account to rest;
     `above_limit`: the messages are to be refused for one; `fails`: the account's troubles in a row; `bereft`:
-    somebody's lease of the account ended with nobody to take it, so there may be rows to recover."""
+    somebody's lease of the account ended with nobody to take it: rows to recover, perhaps; `look`: what it left."""
 
     messages: tuple[Claimed, ...] = ()
     account_version: int = 0
@@ -146,6 +147,7 @@ class Claim:
     wait: Seconds | None = None
     fails: int = 0
     bereft: bool = False
+    look: Look | None = None
 
 
 @dataclass(frozen=True, slots=True)

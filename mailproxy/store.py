@@ -13,6 +13,7 @@ from mailproxy.audit import Command, CommandFilter, Entry, Pending
 from mailproxy.evidence import Evidence
 from mailproxy.figures import AccountGauge, Overview, ProcessView, QueueDepth, SyncStanding, Totals
 from mailproxy.instance import Stored
+from mailproxy.looks import FROM_START, Bounds, Look
 from mailproxy.model import (
     Account,
     AccountCondition,
@@ -49,9 +50,10 @@ from mailproxy.records import (
     Tenant,
     TenantWrite,
 )
-from mailproxy.reports import CallSettled, DeadLetter, Held, Report, Selection, TenantCall
+from mailproxy.reports import CallSettled, Report, TenantCall
 from mailproxy.store_certified import CertifiedMail
 from mailproxy.store_contents import Contents
+from mailproxy.store_dead_letters import DeadLetters
 from mailproxy.store_inbound import Inbound
 from mailproxy.suppressions import Cause, NewSuppression, Suppression, SuppressionFilter
 from mailproxy.tokens import Principal
@@ -103,7 +105,13 @@ class Queue(Protocol):
     async def suspect_alone(self, epoch: Epoch, message: MessageId, alone: bool) -> None:
         """Mark a suspect as being prepared alone: a death from now on counts against it. False clears it."""
 
-    async def claim(self, account: AccountPk, slot: int, *, epoch: Epoch, limit: int) -> Claim: ...
+    async def claim(
+        self, account: AccountPk, slot: int, *, epoch: Epoch, limit: int, since: Bounds = FROM_START
+    ) -> Claim:
+        """Of rows that fell due before `since` none is claimed, and nothing is said."""
+
+    async def look(self, account: AccountPk) -> Look:
+        """What of the account nobody has claimed, looked for from the start; nothing is locked by it."""
 
     async def payload(self, message: MessageId) -> str | None:
         """The payload of a claimed message that left it behind; None when the message is gone."""
@@ -170,26 +178,6 @@ class Reports(Protocol):
 
     async def poke(self, tenant: TenantPk | None, *, held: bool = True) -> None:
         """run-now: call the tenant (or every one) at once, muted or not; `held`: also with what waits by itself."""
-
-
-class DeadLetters(Protocol):
-    async def hold(self, tenant: TenantPk, epoch: Epoch, held: Sequence[Held]) -> None:
-        """Let these reports wait by themselves; only the reporter that has the tenant leased may say so."""
-
-    async def set_aside(self, dead_after: Seconds, *, limit: int) -> dict[str, int]:
-        """Make dead letters of what has failed for `dead_after` seconds; how many by tenant id. At most `limit` of
-        either kind (of a tenant that cannot be reached, refused by themselves), so call again."""
-
-    async def listed(
-        self, tenant: TenantPk | None, selection: Selection, *, after: int, limit: int
-    ) -> list[DeadLetter]:
-        """`after` is the event id of the last letter of the previous page."""
-
-    async def replay(self, tenant: TenantPk | None, selection: Selection) -> list[int]:
-        """Report them again, now; the events that they were of."""
-
-    async def discard(self, tenant: TenantPk | None, selection: Selection) -> list[int]:
-        """Give up reporting them; the events that they were of."""
 
 
 class Directory(Protocol):

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from mailproxy import limits
 from mailproxy.audit import Pending
+from mailproxy.looks import FROM_START, Bounds, Look
 from mailproxy.model import (
     AccountCondition,
     AccountPk,
@@ -33,7 +34,7 @@ from mailproxy.records import (
     Settled,
     Taken,
 )
-from sql import rows
+from sql import looks, rows
 from sql.engine import Engine, Last, Work, one
 from sql.enqueue import enqueue, kept, kept_answer
 from sql.gather import Asked, Enqueues, Result
@@ -123,8 +124,14 @@ class SqlQueue:
         suspect = 2 if alone else 0
         await self.engine.write(lambda: one("suspect_alone", id=message, epoch=epoch, suspect=suspect))
 
-    async def claim(self, account: AccountPk, slot: int, *, epoch: Epoch, limit: int) -> Claim:
-        return await self.engine.write(lambda: _claim(account, slot, epoch, limit))
+    async def claim(
+        self, account: AccountPk, slot: int, *, epoch: Epoch, limit: int, since: Bounds = FROM_START
+    ) -> Claim:
+        return await self.engine.write(lambda: _claim(account, slot, epoch, limit, since))
+
+    async def look(self, account: AccountPk) -> Look:
+        params = {"account": account, **looks.since(FROM_START)}
+        return looks.look(await self.engine.read(lambda: one("next_due", **params)))
 
     async def payload(self, message: MessageId) -> str | None:
         found = await self.engine.read(lambda: one("payload", id=message))
@@ -228,7 +235,7 @@ def _recover(
     )
 
 
-def _claim(account: AccountPk, slot: int, epoch: Epoch, limit: int) -> Work[Claim]:
+def _claim(account: AccountPk, slot: int, epoch: Epoch, limit: int, since: Bounds) -> Work[Claim]:
     whose = {"account": account, "slot": slot, "epoch": epoch}
     accounts = {"accounts": [account]}
     (locked, limit_rows, used_rows) = yield (
@@ -238,7 +245,8 @@ def _claim(account: AccountPk, slot: int, epoch: Epoch, limit: int) -> Work[Clai
     )
     if not locked:
         return Claim(lease_lost=True)
-    claim = yield from _claim_within(whose, locked[0], limit_rows, used_rows, limit)
+    within = whose | looks.since(since)
+    claim = yield from _claim_within(within, locked[0], limit_rows, used_rows, limit)
     return replace(claim, bereft=bool(locked[0][-1]))
 
 
@@ -261,21 +269,25 @@ def _claim_within(
     size = limit if above_limit else budget.tokens
     wanted = {**whose, "limit": size, "at": at if is_charged else None, "longest": LONGEST}
     steps = (Step("claim", wanted), Step("next_due", whose))
-    (found, ((wait,),)) = yield steps if is_charged else Last(steps)
+    (found, left) = yield steps if is_charged else Last(steps)
+    look = looks.look(left)
     if not found:
-        return Claim(account_version=version, wait=wait, limited=bool(known))
+        return Claim(account_version=version, wait=look.wait, limited=bool(known), look=look)
     if is_charged:
         yield Last((_charge(limits.charges(known, at, len(found))),))
     messages = sorted((rows.claimed(row) for row in found), key=lambda m: (m.priority, -m.waited, m.id))
-    return Claim(tuple(messages), version, limited=bool(known), above_limit=above_limit, fails=fails)
+    return Claim(
+        tuple(messages), version, limited=bool(known), above_limit=above_limit, fails=fails, look=look
+    )
 
 
 def _rest(whose: Mapping[str, object], version: int, budget: limits.Budget) -> Work[Claim]:
-    ((due,),) = yield (Step("next_due", whose),)
-    if due[0] is None or due[0] > (budget.wait or 0):
-        return Claim(account_version=version, wait=due[0], limited=True)
+    (left,) = yield (Step("next_due", whose),)
+    look = looks.look(left)
+    if look.wait is None or look.wait > (budget.wait or 0):
+        return Claim(account_version=version, wait=look.wait, limited=True, look=look)
     yield (Step("rest_until_token", {**whose, "wait": budget.wait}),)
-    return Claim(account_version=version, wait=budget.wait, limited=True, rests=True)
+    return Claim(account_version=version, wait=budget.wait, limited=True, rests=True, look=look)
 
 
 def _charge(charges: Iterable[limits.Charge]) -> Step:

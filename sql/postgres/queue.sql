@@ -250,10 +250,14 @@ WHERE s.kind = c.kind AND s.scope = c.scope AND s.win = c.win AND s.slot = c.slo
 
 -- name: claim
 -- One branch a priority keeps each an index range; ids are picked first and joined by array, or q is hashed.
+-- `since` is compared as a row: of a range of due_at whose ends are unknown so few rows are expected that they are sorted.
 WITH pick AS MATERIALIZED (
-    SELECT x.id FROM (VALUES (0), (1), (2), (3)) p(priority) CROSS JOIN LATERAL (
+    SELECT x.id
+    FROM (VALUES (0, %(since_immediate)s::float8), (1, %(since_high)s), (2, %(since_medium)s), (3, %(since_low)s)) p(priority, since)
+    CROSS JOIN LATERAL (
         SELECT q.id, q.due_at FROM q
-        WHERE q.account_pk = %(account)s AND NOT q.held AND q.priority = p.priority AND q.due_at <= now() AND q.epoch IS NULL
+        WHERE q.account_pk = %(account)s AND NOT q.held AND q.priority = p.priority AND q.due_at <= now()
+          AND (q.due_at, q.id) >= (to_timestamp(p.since), 0) AND q.epoch IS NULL
         ORDER BY q.due_at, q.id LIMIT %(limit)s) x
     ORDER BY p.priority, x.due_at, x.id LIMIT %(limit)s),
 lock AS MATERIALIZED (
@@ -285,10 +289,14 @@ WHERE message_id = %(id)s AND EXISTS (SELECT FROM q WHERE q.id = %(id)s AND q.ep
 RETURNING fetched;
 
 -- name: next_due
-SELECT extract(epoch FROM min(h.due_at) - now())::float8
-FROM (VALUES (0), (1), (2), (3)) p(priority) CROSS JOIN LATERAL (
-    SELECT q.due_at FROM q WHERE q.account_pk = %(account)s AND NOT q.held AND q.priority = p.priority AND q.epoch IS NULL
-    ORDER BY q.due_at LIMIT 1) h;
+SELECT p.priority, extract(epoch FROM h.due_at)::float8, extract(epoch FROM now())::float8,
+       extract(epoch FROM clock_timestamp() - statement_timestamp())::float8
+FROM (VALUES (0, %(since_immediate)s::float8), (1, %(since_high)s), (2, %(since_medium)s), (3, %(since_low)s)) p(priority, since)
+LEFT JOIN LATERAL (
+    SELECT q.due_at FROM q
+    WHERE q.account_pk = %(account)s AND NOT q.held AND q.priority = p.priority
+      AND (q.due_at, q.id) >= (to_timestamp(p.since), 0) AND q.epoch IS NULL
+    ORDER BY q.due_at, q.id LIMIT 1) h ON true;
 
 -- name: rest_until_token
 UPDATE account_state SET not_before = now() + make_interval(secs => %(wait)s), reason = 'rate_limit'

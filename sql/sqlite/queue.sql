@@ -194,16 +194,16 @@ UPDATE q SET epoch = :epoch, phase = 1, attempts = attempts + 1, claim = claim +
 WHERE id IN (
     SELECT id FROM (
         SELECT * FROM (SELECT id, priority, due_at FROM q WHERE account_pk = :account AND held = 0 AND priority = 0
-                       AND due_at <= :now AND epoch IS NULL ORDER BY due_at, id LIMIT :limit)
+                       AND due_at BETWEEN :since_immediate AND :now AND epoch IS NULL ORDER BY due_at, id LIMIT :limit)
         UNION ALL
         SELECT * FROM (SELECT id, priority, due_at FROM q WHERE account_pk = :account AND held = 0 AND priority = 1
-                       AND due_at <= :now AND epoch IS NULL ORDER BY due_at, id LIMIT :limit)
+                       AND due_at BETWEEN :since_high AND :now AND epoch IS NULL ORDER BY due_at, id LIMIT :limit)
         UNION ALL
         SELECT * FROM (SELECT id, priority, due_at FROM q WHERE account_pk = :account AND held = 0 AND priority = 2
-                       AND due_at <= :now AND epoch IS NULL ORDER BY due_at, id LIMIT :limit)
+                       AND due_at BETWEEN :since_medium AND :now AND epoch IS NULL ORDER BY due_at, id LIMIT :limit)
         UNION ALL
         SELECT * FROM (SELECT id, priority, due_at FROM q WHERE account_pk = :account AND held = 0 AND priority = 3
-                       AND due_at <= :now AND epoch IS NULL ORDER BY due_at, id LIMIT :limit)
+                       AND due_at BETWEEN :since_low AND :now AND epoch IS NULL ORDER BY due_at, id LIMIT :limit)
     ) ORDER BY priority, due_at, id LIMIT :limit)
 RETURNING id, revision, (SELECT client_id FROM message WHERE message.id = q.id), attempts, claim, crashes, suspect > 0, priority,
     (SELECT created_at FROM message WHERE message.id = q.id), :now - due_at, expires_at <= :now, batch_code,
@@ -221,11 +221,18 @@ WHERE message_id = :id AND EXISTS (SELECT 1 FROM q WHERE q.id = :id AND q.epoch 
 RETURNING fetched;
 
 -- name: next_due
-SELECT min(due_at) - :now FROM (
-    SELECT * FROM (SELECT due_at FROM q WHERE account_pk = :account AND held = 0 AND priority = 0 AND epoch IS NULL ORDER BY due_at LIMIT 1)
-    UNION ALL SELECT * FROM (SELECT due_at FROM q WHERE account_pk = :account AND held = 0 AND priority = 1 AND epoch IS NULL ORDER BY due_at LIMIT 1)
-    UNION ALL SELECT * FROM (SELECT due_at FROM q WHERE account_pk = :account AND held = 0 AND priority = 2 AND epoch IS NULL ORDER BY due_at LIMIT 1)
-    UNION ALL SELECT * FROM (SELECT due_at FROM q WHERE account_pk = :account AND held = 0 AND priority = 3 AND epoch IS NULL ORDER BY due_at LIMIT 1));
+-- Nothing keeps finished rows in an index here, so looking never takes long.
+SELECT 0, (SELECT due_at FROM q WHERE account_pk = :account AND held = 0 AND priority = 0 AND due_at >= :since_immediate
+           AND epoch IS NULL ORDER BY due_at LIMIT 1), :now, 0.0
+UNION ALL
+SELECT 1, (SELECT due_at FROM q WHERE account_pk = :account AND held = 0 AND priority = 1 AND due_at >= :since_high
+           AND epoch IS NULL ORDER BY due_at LIMIT 1), :now, 0.0
+UNION ALL
+SELECT 2, (SELECT due_at FROM q WHERE account_pk = :account AND held = 0 AND priority = 2 AND due_at >= :since_medium
+           AND epoch IS NULL ORDER BY due_at LIMIT 1), :now, 0.0
+UNION ALL
+SELECT 3, (SELECT due_at FROM q WHERE account_pk = :account AND held = 0 AND priority = 3 AND due_at >= :since_low
+           AND epoch IS NULL ORDER BY due_at LIMIT 1), :now, 0.0;
 
 -- name: rest_until_token
 UPDATE account_state SET not_before = :now + :wait, reason = 'rate_limit' WHERE account_pk = :account;

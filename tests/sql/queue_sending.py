@@ -3,6 +3,7 @@
 import hypothesis.strategies as st
 from hypothesis.stateful import precondition, rule
 
+from mailproxy.looks import FROM_START, Bounds
 from mailproxy.model import Epoch, EventDetail, EventType, MessageId, Status
 from mailproxy.records import Claimed, Finish, InDoubt, RecipientOutcome, Release
 from tests.sql import queue_nouns as nouns
@@ -106,9 +107,9 @@ class Sending(Watched):
 
     # -- the way of a message
 
-    @rule(which=claims_of, limit=st.integers(1, 4))
-    def claim(self, which: int, limit: int) -> None:
-        self.claim_as(*self.holder(which), limit)
+    @rule(which=claims_of, limit=st.integers(1, 4), at_watermark=st.booleans())
+    def claim(self, which: int, limit: int, at_watermark: bool) -> None:
+        self.claim_as(*self.holder(which), limit, at_watermark)
 
     @rule(which=claims_of, limit=st.integers(1, 4))
     def claim_and_intend(self, which: int, limit: int) -> None:
@@ -138,8 +139,13 @@ class Sending(Watched):
             self.take_lease(which, *where, False)
         return (one, *where)
 
-    def claim_as(self, one: Sender, account: str, slot: int, limit: int) -> list[Token]:
-        claim = self.bench.run(self.queue.claim(self.pks[account], slot, epoch=one.epoch, limit=limit))
+    def claim_as(
+        self, one: Sender, account: str, slot: int, limit: int, at_watermark: bool = False
+    ) -> list[Token]:
+        since = self.unclaimed(account) if at_watermark else FROM_START
+        claim = self.bench.run(
+            self.queue.claim(self.pks[account], slot, epoch=one.epoch, limit=limit, since=since)
+        )
         expected = self.model.claim(account, slot, one.epoch, limit)
         assert tuple(message.client_id for message in claim.messages) == expected.names
         assert (claim.lease_lost, claim.above_limit) == (expected.lost, expected.above)
@@ -147,6 +153,11 @@ class Sending(Watched):
             assert claim.limited == expected.limited
             one.limited = claim.limited
         return [self.learn(one, message) for message in claim.messages]
+
+    def unclaimed(self, account: str) -> Bounds:
+        """While time stands still, a claim from there is the same as one from the start."""
+        look = self.bench.run(self.queue.look(self.pks[account]))
+        return tuple(min(due, look.at) for due in look.first)
 
     def learn(self, one: Sender, message: Claimed | InDoubt) -> Token:
         token = Token(message.id, message.client_id, message.revision, message.claim)
