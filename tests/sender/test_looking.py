@@ -1,6 +1,7 @@
 """When a sender that has nothing to do looks for work again by itself."""
 
 import asyncio
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -35,3 +36,21 @@ async def test_work_waits_until_somebody_asks_for_it(
             assert (await world.states())[late] is State.PENDING
             life.inbox.put_nowait(Wake(((world.account, 0),)))
             await world.all_in(State.SENT, seconds=20 * LOOK_AGAIN)
+
+
+@pytest.mark.parametrize("unasked", [{"test_mode": True}, {}], ids=["once", "always"])
+async def test_a_sender_at_the_watermark_finds_what_was_resumed_before_it(
+    unasked: dict[str, object], store: SqlStore, settings: Settings, tmp_path: Path
+) -> None:
+    async with Sink(tmp_path / "sink.log") as sink:
+        world = await make_world(store, settings, sink.port)
+        world = replace(world, settings=settings.model_copy(update=unasked))
+        held = await world.post(n=3, batch_code="b", due_at=time.time() - 3600.0)
+        await store.directory.suspend(world.tenant, "b")
+        others = set(await world.post(n=20))
+        async with world.sender(quick=-1.0) as life:
+            await world.until(lambda states: all(states[id_] is State.SENT for id_ in others))
+            assert {(await world.states())[id_] for id_ in held} == {State.SUSPENDED}
+            await store.directory.activate(world.tenant, "b")
+            life.inbox.put_nowait(Wake(((world.account, 0),)))
+            await world.all_in(State.SENT)

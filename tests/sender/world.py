@@ -17,6 +17,7 @@ from workers.control import AccountSlot
 from workers.frame import Life
 from workers.sender import loop
 from workers.sender.connect import Timeouts
+from workers.sender.watermark import QUICK
 
 OWNERS = count(1)
 
@@ -93,6 +94,7 @@ class World:
         slot: int = 0,
         timeouts: Timeouts | None = None,
         at: Callable[[str], None] = lambda _step: None,
+        quick: float = QUICK,
         succeeds: tuple[str, ...] = (),
         more: tuple[AccountSlot, ...] = (),
     ) -> AsyncIterator[Life]:
@@ -105,7 +107,7 @@ class World:
             succeeds=succeeds,
             assigned=((self.account, slot), *more),
         )
-        task = asyncio.create_task(loop.entry(life, timeouts=timeouts, at=at))
+        task = asyncio.create_task(loop.entry(life, timeouts=timeouts, at=at, quick=quick))
         try:
             yield life
         finally:

@@ -21,6 +21,7 @@ from mailproxy.retry import RetryPolicy, backoff
 from mailproxy.store import Store
 from workers.sender import activity, recovery
 from workers.sender.attachments import Attachments, Gathering
+from workers.sender.claims import Claims
 from workers.sender.connect import Timeouts
 from workers.sender.groups import Settlements
 from workers.sender.handover import HandOver, Progress, hand_over
@@ -44,7 +45,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Sending:
-    """What the accounts of a process share. Unasked they look for work every `look_every` seconds, or never."""
+    """What a process's accounts share. Unasked they look for work every `look_every` seconds, or never."""
 
     store: Store
     epoch: Epoch
@@ -61,6 +62,7 @@ class Sending:
     foreign_grace: Seconds
     reach: Reach
     attachments: Attachments
+    quick: Seconds
 
 
 class LeaseLost(Exception):
@@ -77,7 +79,7 @@ class AccountSender:
     def __init__(self, sending: Sending, account: Account, slot: int, *, unclean: bool) -> None:
         self._sending = sending
         self._account = account
-        self._slot = slot
+        self._claims = Claims(sending.store.queue, account.pk, slot, sending.epoch, self.wake, sending.quick)
         self._recover_again = True
         self._unclean = unclean
         self._claim_lost = False
@@ -120,6 +122,7 @@ class AccountSender:
             self._cut_off()
             raise
         finally:
+            await self._claims.stop()
             await self._gathering.stop()
             self._give_back(self._ready)
             await self._pool.close()
@@ -156,9 +159,7 @@ class AccountSender:
             if wanted <= 0:
                 return LOOK_AGAIN
             self._claim_lost = True
-            claim = await self._sending.store.queue.claim(
-                self._account.pk, self._slot, epoch=self._sending.epoch, limit=wanted
-            )
+            claim = await self._claims.next(wanted)
             await self._take(claim)
             self._claim_lost = False
         except StorageUnavailable as e:
@@ -255,6 +256,7 @@ class AccountSender:
         known = [*running, *(work.message.id for work in self._ready), *self._gathering.messages]
         freed = await self._sending.store.queue.unclaim(self._account.pk, self._sending.epoch, known)
         self._claim_lost = False
+        self._claims.given_back(freed)
         if freed:
             _log.warning("claim_given_back", account=self._account.id, messages=freed)
 
@@ -276,6 +278,7 @@ class AccountSender:
         self.metrics.unknown.inc(len(found.in_doubt))
         self.metrics.errors.inc(len(found.poisoned))
         self._recover_again = found.left > 0
+        self._claims.given_back(found.freed)
 
     # -- steps 2 to 6
 

@@ -41,6 +41,7 @@ from workers.sender.handover import Breakpoint, Gate, HandOver, passes
 from workers.sender.journal import Journal
 from workers.sender.origin import Origins, origin_of
 from workers.sender.prepare import Preparation, Render, prepare
+from workers.sender.watermark import QUICK
 
 RENEWALS_PER_LEASE = 3
 LINGER: Seconds = 2.0
@@ -62,6 +63,7 @@ async def entry(
     opening: Opening = open_store,
     render: Render = prepare,
     polling: bool = True,
+    quick: Seconds = QUICK,
 ) -> int | None:
     """The life of a sender process; all arguments but the first are for tests."""
     settings = life.settings
@@ -80,7 +82,9 @@ async def entry(
         origins = Origins(store.administration, settings, await origin_of(store, settings, instance))
         preparation = Preparation(store.queue, epoch, origins, render, settings.attachment_timeout)
         shared = HandOver(preparation, intents, book, gate, settlements.flushed, at)
-        sending = _sending(settings, store, epoch, instance, journals, shared, settlements, timeouts, polling)
+        sending = _sending(
+            settings, store, epoch, instance, journals, shared, settlements, timeouts, polling, quick
+        )
         try:
             return await Sender(life, sending, gate, book).run()
         finally:
@@ -100,6 +104,7 @@ def _sending(
     settlements: Settlements,
     timeouts: Timeouts | None,
     polling: bool,
+    quick: Seconds,
 ) -> Sending:
     return Sending(
         store=store,
@@ -117,6 +122,7 @@ def _sending(
         foreign_grace=recovery.FOREIGN_GRACE_LEASES * settings.lease_seconds,
         reach=Reach(egress.allowed(settings.egress_allow)),
         attachments=Attachments(store, epoch, instance, settings),
+        quick=quick,
     )
 
 
