@@ -207,10 +207,10 @@ WHERE id IN (
     ) ORDER BY priority, due_at, id LIMIT :limit)
 RETURNING id, revision, (SELECT client_id FROM message WHERE message.id = q.id), attempts, claim, crashes, suspect > 0, priority,
     (SELECT created_at FROM message WHERE message.id = q.id), :now - due_at, expires_at <= :now, batch_code,
-    (SELECT CASE WHEN length(payload) <= :longest THEN payload END FROM body WHERE message_id = q.id),
+    (SELECT CASE WHEN length(CAST(payload AS BLOB)) <= :longest THEN payload END FROM body WHERE message_id = q.id),
     (SELECT json_group_array(json_array(s.rcpt, s.accepted, s.address, s.code, s.enhanced, s.reply, s.permanent))
      FROM recipient_state s WHERE s.message_id = q.id HAVING count(*) > 0),
-    (SELECT length(payload) FROM body WHERE message_id = q.id), (SELECT fetched FROM body WHERE message_id = q.id);
+    (SELECT length(CAST(payload AS BLOB)) FROM body WHERE message_id = q.id), (SELECT fetched FROM body WHERE message_id = q.id);
 
 -- name: payload
 SELECT payload FROM body WHERE message_id = :id;

@@ -6,6 +6,7 @@ import pytest
 
 from mailproxy.model import EventDetail, EventType, State, Status
 from mailproxy.records import RecipientOutcome
+from sql.queue import LONGEST
 from tests.sql.conftest import Sql, World, back, failed, sent, unknown
 
 FAR = 3600.0
@@ -26,6 +27,16 @@ async def test_a_claim_takes_what_is_due_and_counts_the_attempt(world: World) ->
     assert 0 <= message.waited < 60
     assert await world.state("m") is State.SENDING
     assert await sender.claim() == ()
+
+
+async def test_a_long_payload_is_left_behind_by_its_octets_not_its_characters(world: World) -> None:
+    just, too_long = "é" * (LONGEST // 2), "é" * (LONGEST // 2) + "x"
+    await world.post("just", payload=just)
+    await world.post("too-long", payload=too_long)
+    found = {message.client_id: message for message in await (await world.sender()).claim()}
+    assert (found["just"].payload == just, found["just"].left_behind) == (True, 0)
+    assert (found["too-long"].payload, found["too-long"].left_behind) == ("", LONGEST + 1)
+    assert await world.store.queue.payload(found["too-long"].id) == too_long
 
 
 async def test_claims_follow_priority_then_due_time_then_age(world: World) -> None:
