@@ -62,7 +62,7 @@ class LargeFiles:
         place = self.place
         if self.links is not None or place is None or place.protocol == "file":
             return self.links or Links.OWN
-        cannot_sign = place.protocol == "az" and "sas_token" in secrets
+        cannot_sign = _cannot_sign(place, secrets)
         too_long = self.ttl > SIGNED_AT_MOST.get(place.protocol, self.ttl)
         return Links.OWN if cannot_sign or too_long or self.lifespan is not None else Links.STORAGE
 
@@ -73,14 +73,16 @@ class LargeFiles:
         if self.place is None:
             return "storage_url", "is needed to rewrite attachments as links"
         served_by = self.served_by(secrets)
-        found = self._unsigned() if served_by is Links.STORAGE else self._unserved(public_base_url)
+        found = self._unsigned(secrets) if served_by is Links.STORAGE else self._unserved(public_base_url)
         return next(iter(found), None)
 
-    def _unsigned(self) -> Iterator[tuple[str, str]]:
+    def _unsigned(self, secrets: Mapping[str, str]) -> Iterator[tuple[str, str]]:
         assert self.place is not None
         longest = SIGNED_AT_MOST.get(self.place.protocol, self.ttl)
         if self.place.protocol == "file":
             yield "links", "cannot be `storage`: a directory signs no URLs"
+        if _cannot_sign(self.place, secrets):
+            yield "links", "cannot be `storage` with a sas_token, which signs no URLs: give account_key"
         if self.ttl > longest:
             yield "file_ttl_days", f"may be at most {longest / DAY:g} where the storage signs the links"
         if self.lifespan is not None:
@@ -94,6 +96,11 @@ class LargeFiles:
         if self.links is None and (longest := SIGNED_AT_MOST.get(self.place.protocol)):
             reason += f"; the storage signs links itself when file_ttl_days is at most {longest / DAY:g}"
         yield "public_base_url", reason
+
+
+def _cannot_sign(place: Place, secrets: Mapping[str, str]) -> bool:
+    """Azure signs with an account's key; a SAS token is itself a signature."""
+    return place.protocol == "az" and "sas_token" in secrets and "account_key" not in secrets
 
 
 def of_stored(text: str | None) -> LargeFiles:

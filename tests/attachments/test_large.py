@@ -111,6 +111,15 @@ def test_a_configuration_that_would_make_no_link_names_its_field(fields: dict[st
     assert found[0] == field
 
 
+def test_a_sas_token_is_refused_where_the_storage_is_to_sign() -> None:
+    wanted = _of(storage_url="az://b", links="storage")
+    found = wanted.problem({"sas_token": "x"}, "https://mail.example.com")
+    assert found is not None
+    assert found[0] == "links"
+    assert wanted.problem({"account_key": "x"}, None) is None
+    assert _of(storage_url="az://b").problem({"sas_token": "x"}, "https://mail.example.com") is None
+
+
 @pytest.mark.parametrize(
     "fields",
     [
