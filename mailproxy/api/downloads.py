@@ -33,7 +33,8 @@ async def download(call: Call) -> Answer:
     linked = call.services.linked_files
     file = await linked.file(call.path["token"], call.path["filename"])
     etag = f'"{file.sha256.hex()}"'
-    span = ranges.wanted(call.header("range"), call.header("if-range"), etag, file.size)
+    asked, if_range = call.header("range"), call.header("if-range")
+    span = ranges.wanted(asked, if_range, etag, file.size)
     if span is None:
         headers = {"Content-Range": f"bytes */{file.size}"}
         raise Refusal(416, "The file has no such range", "range_not_satisfiable", headers)
@@ -53,11 +54,13 @@ async def download(call: Call) -> Answer:
     first = await linked.storage.read(target, span.start, min(span.start + CHUNK, span.end))
     if isinstance(first, Failed):
         raise _not_there(file, first)
-    return StreamingResponse(_octets(call, file, target, first, span), status, headers, kind)
+    counts = ranges.completes(span, asked, if_range, etag, file.size)
+    octets = _octets(call, file, target, first, span, counts=counts)
+    return StreamingResponse(octets, status, headers, kind)
 
 
 async def _octets(
-    call: Call, file: LargeFile, target: Object, first: bytes, span: Span
+    call: Call, file: LargeFile, target: Object, first: bytes, span: Span, *, counts: bool
 ) -> AsyncIterator[bytes]:
     """What cannot be read any more breaks the connection: the client sees that it has not got all of it."""
     yield first
@@ -66,7 +69,7 @@ async def _octets(
         if isinstance(piece, Failed):
             raise _not_there(file, piece)
         yield piece
-    if span.end == file.size:
+    if counts:
         await _count(call, file)
 
 

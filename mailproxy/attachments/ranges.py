@@ -29,3 +29,12 @@ def wanted(ranges: Sequence[str], if_range: Sequence[str], etag: str, size: int)
         return whole
     span = Span(int(first), min(int(last) + 1, size) if last else size)
     return span if span.start < size else None
+
+
+def completes(span: Span, ranges: Sequence[str], if_range: Sequence[str], etag: str, size: int) -> bool:
+    """Whether a client that gets `span` then has all of the file: it is the whole, or the rest from some octet on for
+    one that holds the beginning, as `If-Range` says (RFC 9110 §13.1.5)."""
+    if span == Span(0, size):
+        return True
+    found = _RANGE.fullmatch(ranges[0].strip())
+    return found is not None and bool(found[1]) and span.end == size and list(if_range) == [etag]

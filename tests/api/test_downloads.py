@@ -177,19 +177,37 @@ async def test_a_storage_that_does_not_answer_is_no_end(stored: Stored) -> None:
     assert "retry-after" in answer.headers
 
 
-async def test_the_first_whole_download_is_noted(stored: Stored) -> None:
-    path = await stored.keep(lifespan=1000.0)
-    await stored.api.admin.get(path, headers={"Range": "bytes=0-10"})
+async def noted(stored: Stored) -> None:
+    """It is noted when the last octet has left, behind the answer."""
     files = stored.api.store.large_files
-    found = await files.find(stored.tenant, stored.file.object)
-    assert found is not None
-    assert found.downloaded_at is None
-    await stored.api.admin.get(path)
-    async with asyncio.timeout(10):  # it is noted when the last octet has left, behind the answer
+    async with asyncio.timeout(10):
         while (found := await files.find(stored.tenant, stored.file.object)) and found.downloaded_at is None:
             await asyncio.sleep(0.01)
     assert found is not None
     assert found.expires_at < FAR
+
+
+async def test_the_first_whole_download_is_noted_and_parts_of_it_are_not(stored: Stored) -> None:
+    path = await stored.keep(lifespan=1000.0)
+    etag = (await stored.api.admin.head(path)).headers["etag"]
+    for part in ({"Range": "bytes=0-10"}, {"Range": "bytes=-1"}, {"Range": "bytes=10-"}):
+        assert (await stored.api.admin.get(path, headers=part)).status_code == 206
+    tail = {"Range": "bytes=-1", "If-Range": etag}
+    assert (await stored.api.admin.get(path, headers=tail)).status_code == 206
+    found = await stored.api.store.large_files.find(stored.tenant, stored.file.object)
+    assert found is not None
+    assert found.downloaded_at is None
+    await stored.api.admin.get(path)
+    await noted(stored)
+
+
+async def test_a_download_that_is_resumed_to_its_end_is_noted(stored: Stored) -> None:
+    path = await stored.keep(lifespan=1000.0)
+    etag = (await stored.api.admin.head(path)).headers["etag"]
+    rest = {"Range": "bytes=2000000-", "If-Range": etag}
+    answer = await stored.api.admin.get(path, headers=rest)
+    assert (answer.status_code, answer.content) == (206, CONTENT[2_000_000:])
+    await noted(stored)
 
 
 @pytest.mark.parametrize("dialect", ["sqlite"], indirect=True)
