@@ -1,7 +1,8 @@
 """Four kinds of tenants, as locust's users: high volume, standard, newsletter, documents with attachments.
 
 Each user is a tenant with an account of its own. Where to: `--host`; LOAD_TOKEN is the admin's token, LOAD_SMTP_PORT
-the server that takes the mail, LOAD_APPLICATION the tenants' application. `make locust` sets all of them.
+the server that takes the mail, LOAD_APPLICATION the tenants' application, LOAD_ACCEPTED a file to which the ids are
+added of what was accepted. `make locust` sets all of them.
 """
 
 import base64
@@ -9,6 +10,7 @@ import itertools
 import os
 import random
 import uuid
+from pathlib import Path
 
 from locust import HttpUser, between, constant_throughput, task
 
@@ -16,6 +18,7 @@ TOKEN = os.environ["LOAD_TOKEN"]
 SMTP_PORT = int(os.environ["LOAD_SMTP_PORT"])
 APPLICATION = os.environ["LOAD_APPLICATION"]
 BY_ENDPOINT = os.environ.get("LOAD_ATTACHMENTS") == "endpoint"
+ACCEPTED = os.environ.get("LOAD_ACCEPTED")
 TEXT = "Lorem ipsum dolor sit amet, consectetur adipiscing elit.\n" * 18
 DOCUMENT = base64.b64encode(b"%PDF-1.4\n" + b"0123456789abcdef" * 4096).decode()
 
@@ -50,6 +53,9 @@ class Tenant(HttpUser):
         ) as answer:
             if answer.status_code != 200 or answer.json()["queued"] != count:
                 answer.failure(f"{answer.status_code}: {answer.text[:200]}")
+            elif ACCEPTED:
+                with Path(ACCEPTED).open("a") as accepted:
+                    accepted.writelines(f"{message['id']}\n" for message in messages)
 
     def look(self) -> None:
         self.client.get(

@@ -1,7 +1,8 @@
-"""`make locust`: locust against a throw-away service, with a sink and a tenant application behind it.
+"""`make locust`: locust against a throw-away service, with a sink and the tenants' application behind it.
 
 What locust does not know is passed on to it: `--headless -u 20 -r 5 -t 30s`; without, its UI is at port 8089. Of our
-own are `--postgres` (else SQLite) and `--endpoint` (attachments are fetched from the application).
+own are `--postgres` (else SQLite) and `--endpoint` (attachments are fetched from the application). The exit code is 1
+when anything accepted did not arrive once, or was not reported.
 """
 
 import argparse
@@ -9,17 +10,22 @@ import asyncio
 import os
 import sys
 import tempfile
-from collections.abc import Sequence
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 
 from loadtests.farend import arrivals
-from loadtests.stand import Lines, fresh_database, program
+from loadtests.stand import fresh_database, program
 from mailproxy.demo import postgres
+from mailproxy.demo.client import Client
 from mailproxy.demo.endpoint import read_callbacks
 from mailproxy.demo.service import Service
 
 PATIENCE = 30.0
+LOOK_AGAIN = 0.2
 LOCUSTFILE = Path(__file__).with_name("locustfile.py")
 
 
@@ -41,10 +47,11 @@ def main() -> int:
 async def _run(folder: Path, server: str | None, passed_on: Sequence[str], *, by_endpoint: bool) -> int:
     database = fresh_database(server, folder, "locust")
     settings = {} if server else {"GMP_DB_PATH": database.url}
-    log, reports = folder / "sink.log", folder / "application.log"
+    books = Books(folder)
+    books.answers.touch()
     async with (
-        program("loadtests.farend", "smtp", log) as sink,
-        program("loadtests.application", reports) as application,
+        program("loadtests.farend", "smtp", books.sink) as sink,
+        program("loadtests.application", books.application) as application,
         Service(folder, database_url=database.url if server else None, settings=settings) as service,
     ):
         environ = os.environ | {
@@ -52,30 +59,96 @@ async def _run(folder: Path, server: str | None, passed_on: Sequence[str], *, by
             "LOAD_SMTP_PORT": sink.first,
             "LOAD_APPLICATION": f"http://127.0.0.1:{application.first}",
             "LOAD_ATTACHMENTS": "endpoint" if by_endpoint else "base64",
+            "LOAD_ACCEPTED": str(books.answers),
         }
         locust = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "locust", "-f", LOCUSTFILE, "--host", service.url, *passed_on),
             env=environ,
         )
         code = await locust.wait()
-        return await _count(service, log, reports) or code
+        async with service.client() as client:
+            faults = await _faults(client, books)
+    print(f"{books.arrived().total()} messages arrived, {len(books.told())} were reported.")
+    for what, count in faults.items():
+        print(f"{count} {what}")
+    return 1 if any(faults.values()) else code
 
 
-async def _count(service: Service, log: Path, reports: Path) -> int:
-    """Everything accepted has to arrive, once, and to be reported; says how many."""
-    async with service.client() as client:
-        accepted = (await client.call("GET", "/status"))["pending"] + Lines(log).look()
-        await Lines(log).reach(accepted, PATIENCE)
-        while (await client.call("GET", "/status"))["pending"]:
-            await asyncio.sleep(0.1)
-    ids = [one.id for one in arrivals(log)]
-    told = {
-        item["id"] for call in read_callbacks(reports) for item in call.items if item["event_type"] == "sent"
+@dataclass(frozen=True, slots=True)
+class Books:
+    """What locust, the sink and the application have written down."""
+
+    folder: Path
+
+    @property
+    def answers(self) -> Path:
+        return self.folder / "accepted.log"
+
+    @property
+    def sink(self) -> Path:
+        return self.folder / "sink.log"
+
+    @property
+    def application(self) -> Path:
+        return self.folder / "application.log"
+
+    def arrived(self) -> Counter[str]:
+        return Counter(one.id for one in arrivals(self.sink))
+
+    def told(self) -> set[str]:
+        calls = read_callbacks(self.application)
+        return {item["id"] for call in calls for item in call.items if item["event_type"] == "sent"}
+
+
+async def _faults(client: Client, books: Books) -> dict[str, int]:
+    """What is wrong once nothing is under way any more, or nothing has moved for PATIENCE."""
+
+    async def pending() -> int:
+        return int((await client.call("GET", "/status"))["pending"])
+
+    async def unreported() -> int:
+        return len(books.arrived().keys() - books.told())
+
+    left = await _down(pending)
+    await _down(unreported)
+    # What was answered, and what was accepted though the answer found locust gone.
+    accepted = {*books.answers.read_text().split(), *await _listed(client)}
+    arrived = books.arrived()
+    return {
+        "messages are still pending": left,
+        "messages were accepted and did not arrive": len(accepted - arrived.keys()),
+        "messages arrived more than once": sum(times > 1 for times in arrived.values()),
+        "messages arrived that were not accepted": len(arrived.keys() - accepted),
+        "messages were accepted and not reported": len(accepted - books.told()),
     }
-    print(
-        f"{len(ids)} messages arrived, {len(ids) - len(set(ids))} of them twice; {len(told)} reported by now"
-    )
-    return 0 if len(ids) == len(set(ids)) else 1
+
+
+async def _down(count: Callable[[], Awaitable[int]]) -> int:
+    """What is left of it: 0, or what has not become less for PATIENCE."""
+    least, deadline = await count(), time.monotonic() + PATIENCE
+    while least and time.monotonic() < deadline:
+        await asyncio.sleep(LOOK_AGAIN)
+        if (now := await count()) < least:
+            least, deadline = now, time.monotonic() + PATIENCE
+    return least
+
+
+async def _listed(client: Client) -> set[str]:
+    """The ids of all messages that the service knows."""
+    found = set()
+    for tenant in await _pages(client, "/tenants?limit=500", "tenants"):
+        path = f"/messages?tenant_id={tenant['id']}&include_payload=false&limit=5000"
+        found |= {message["id"] for message in await _pages(client, path, "messages")}
+    return found
+
+
+async def _pages(client: Client, path: str, name: str) -> list[dict[str, str]]:
+    answer = await client.call("GET", path)
+    rows = list(answer[name])
+    while cursor := answer.get("next_cursor"):
+        answer = await client.call("GET", f"{path}&cursor={cursor}")
+        rows += answer[name]
+    return rows
 
 
 if __name__ == "__main__":
