@@ -1,8 +1,8 @@
 """Four kinds of tenants, as locust's users: high volume, standard, newsletter, documents with attachments.
 
 Each user is a tenant with an account of its own. Where to: `--host`; LOAD_TOKEN is the admin's token, LOAD_SMTP_PORT
-the server that takes the mail, LOAD_APPLICATION the tenants' application, LOAD_ACCEPTED a file to which the ids are
-added of what was accepted. `make locust` sets all of them.
+the server that takes the mail, LOAD_APPLICATION the tenants' application: each is called at its id below that URL.
+LOAD_ACCEPTED is a file to which the ids are added of what was accepted. `make locust` sets all of them.
 """
 
 import base64
@@ -32,7 +32,8 @@ class Tenant(HttpUser):
     def on_start(self) -> None:
         self.tenant = f"{type(self).__name__.lower()}-{uuid.uuid4().hex[:8]}"
         self.numbers = itertools.count()
-        self._post("/tenant", {"id": self.tenant, "client_base_url": APPLICATION}, TOKEN, keeps_key=True)
+        tenant = {"id": self.tenant, "client_base_url": f"{APPLICATION}/{self.tenant}"}
+        self._post("/tenant", tenant, TOKEN, keeps_key=True)
         account = {"id": "relay", "tenant_id": self.tenant, "host": "127.0.0.1", "port": SMTP_PORT}
         self._post("/account", account | {"use_tls": False}, TOKEN)
 

@@ -2,7 +2,7 @@
 
 What locust does not know is passed on to it: `--headless -u 20 -r 5 -t 30s`; without, its UI is at port 8089. Of our
 own are `--postgres` (else SQLite) and `--endpoint` (attachments are fetched from the application). The exit code is 1
-when anything accepted did not arrive once, or was not reported.
+when anything accepted did not arrive once, or was not reported, or a tenant was called that was not to be disturbed.
 """
 
 import argparse
@@ -17,6 +17,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+from loadtests.application import DISTURBED_PATH
 from loadtests.farend import arrivals
 from loadtests.stand import fresh_database, program
 from mailproxy.demo import postgres
@@ -26,6 +27,8 @@ from mailproxy.demo.service import Service
 
 PATIENCE = 30.0
 LOOK_AGAIN = 0.2
+# Often enough that calls without events come while a tenant does not want them.
+SYNC_INTERVAL = "5"
 LOCUSTFILE = Path(__file__).with_name("locustfile.py")
 
 
@@ -46,7 +49,7 @@ def main() -> int:
 
 async def _run(folder: Path, server: str | None, passed_on: Sequence[str], *, by_endpoint: bool) -> int:
     database = fresh_database(server, folder, "locust")
-    settings = {} if server else {"GMP_DB_PATH": database.url}
+    settings = {"GMP_SYNC_INTERVAL": SYNC_INTERVAL} | ({} if server else {"GMP_DB_PATH": database.url})
     books = Books(folder)
     books.answers.touch()
     async with (
@@ -54,10 +57,11 @@ async def _run(folder: Path, server: str | None, passed_on: Sequence[str], *, by
         program("loadtests.application", books.application) as application,
         Service(folder, database_url=database.url if server else None, settings=settings) as service,
     ):
+        application_url = f"http://127.0.0.1:{application.first}"
         environ = os.environ | {
             "LOAD_TOKEN": service.token,
             "LOAD_SMTP_PORT": sink.first,
-            "LOAD_APPLICATION": f"http://127.0.0.1:{application.first}",
+            "LOAD_APPLICATION": application_url,
             "LOAD_ATTACHMENTS": "endpoint" if by_endpoint else "base64",
             "LOAD_ACCEPTED": str(books.answers),
         }
@@ -68,6 +72,8 @@ async def _run(folder: Path, server: str | None, passed_on: Sequence[str], *, by
         code = await locust.wait()
         async with service.client() as client:
             faults = await _faults(client, books)
+        async with Client(application_url, "") as asked:
+            faults["calls to tenants that were not to be disturbed"] = await asked.call("GET", DISTURBED_PATH)
     print(f"{books.arrived().total()} messages arrived, {len(books.told())} were reported.")
     for what, count in faults.items():
         print(f"{count} {what}")
