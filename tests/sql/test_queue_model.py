@@ -26,7 +26,7 @@ from tests.sql.queue_watched import ACCOUNTS, NODES, Sender
 
 EXAMPLES = "MAILPROXY_TEST_EXAMPLES"
 TENANTS = count(1)
-FEW = {"postgres": 12, "sqlite": 40}
+FEW = {"postgres": 25, "sqlite": 60}
 
 
 class QueueMachine(Sending, Outside):
