@@ -23,6 +23,7 @@ _NUMBERS = {
     ),
 }
 _NOW = {"postgres": "now() + interval '1 second' *", "sqlite": "strftime('%s', 'now') +"}
+_TRUE = {"postgres": "true", "sqlite": "1"}
 _FALSE = {"postgres": "false", "sqlite": "0"}
 
 
@@ -82,6 +83,44 @@ class Filler:
             self._finished(shape, former)
         else:
             self._queued(shape, former)
+
+    def certified(self) -> None:
+        """All finished messages become certified mail, each with a recipient and a receipt; of some the acceptance
+        is missing."""
+        done = "FROM message WHERE done_at IS NOT NULL"
+        look = f"CASE WHEN id % 100 = 0 THEN {self._moment('-60')} END"
+        self.run(
+            f"INSERT INTO pec_message (message_id, tenant_pk, look_at) SELECT id, tenant_pk, {look} {done}"
+        )
+        self.run(
+            "INSERT INTO pec_recipient (message_id, rcpt, address, state)"
+            f" SELECT id, 0, client_id || '@example.com', 'accepted' {done}"
+        )
+        self.run(
+            "INSERT INTO recipient_state (message_id, rcpt, accepted, address)"
+            f" SELECT id, 0, {_TRUE[self._dialect]}, client_id || '@example.com' {done}"
+        )
+        empty = "''" if self._server is not None else "x''"
+        self.run(
+            "INSERT INTO pec_receipt (tenant_pk, message_id, client_id, n, said, outcome, received_at, raw)"
+            f" SELECT tenant_pk, id, client_id, 1, '{{}}', 'applied', done_at, {empty} {done}"
+        )
+
+    def suppressed(self, tenant: int, count: int) -> None:
+        numbers = _NUMBERS[self._dialect].format(first=1, last=count)
+        self.run(
+            "INSERT INTO suppression (tenant_pk, address, reason, created_at)"
+            f" SELECT {tenant}, 'a' || i || '@example.org', 'manual', {self._moment('-60')} FROM {numbers}"
+        )
+
+    def tenants(self, count: int) -> None:
+        """Tenants of one account each."""
+        numbers = _NUMBERS[self._dialect].format(first=1, last=count)
+        self.run(f"INSERT INTO tenant (id) SELECT 'filled' || i FROM {numbers}")
+        self.run(
+            "INSERT INTO account (tenant_pk, id, host, port)"
+            " SELECT pk, 'main', '127.0.0.1', 25 FROM tenant WHERE id LIKE 'filled%'"
+        )
 
     def _queued(self, shape: Shape, former: int) -> None:
         self.run(

@@ -16,7 +16,19 @@ from sql.sqlite import engine as sqlite
 
 _SCAN = re.compile(r"SCAN (\w+)(.* INDEX )?")
 
-GROWING = ("q", "message", "body", "event", "outbox")
+
+GROWING = (
+    "q",
+    "message",
+    "body",
+    "event",
+    "outbox",
+    "recipient_state",
+    "suppression",
+    "pec_message",
+    "pec_recipient",
+    "pec_receipt",
+)
 
 IDS = list(range(1, 201))
 _SETTLED = {"id": 1, "status": 1, "kind": "sent", "error": None, "detail": "{}", "delay": 1.0, "refund": 0}
@@ -49,6 +61,14 @@ _PAGE = {
     "text": None,
     "queue_state": None,
     "payload": True,
+}
+_RECEIPT = {
+    "tenant": 1,
+    "client_id": "m000300",
+    "message": 300,
+    "said": "{}",
+    "outcome": "applied",
+    "raw": b"",
 }
 
 HOT: Mapping[str, Mapping[str, Any]] = {
@@ -85,6 +105,28 @@ HOT: Mapping[str, Mapping[str, Any]] = {
     "events": {"tenant": 1, "client_id": "m000300"},
     "history": {"ids": IDS},
     "queue_row": {"message": 300, "most": 1000},
+    "account_ids": {"tenant": 1},
+    "any_suppressed": {"tenant": 1},
+    "suppressed_among": {"tenant": 1, "addresses": [f"a{i}@example.org" for i in IDS]},
+    "correlate": {
+        "ids": [300],
+        "header_id": "<300@example.org>",
+        "client_id": "m000300",
+        "tenant": None,
+        "limit": 20,
+    },
+    "pec_find": {"tenant": 1, "number": 300, "header_id": "<300@example.org>", "client_id": "m000300"},
+    "pec_standing": {"message": 300},
+    "pec_former": {"tenant": 1, "client_id": "m000300", "message": 300},
+    "pec_enter": _RECEIPT,
+    "pec_due": {"limit": 1000},
+    "pec_still_due": {"ids": IDS[:20]},
+    "pec_timed_out": {"ids": IDS[:20]},
+    "pec_receipts": {"tenant": 1, "client_id": "m000300"},
+    "forget_receipts": {"older_than": 60.0, "limit": 1000},
+    "cleanup": {"tenant": None, "older_than": 60.0, "told_within": 60.0, "after": 0, "limit": 1000},
+    "messages_of": {"tenant": 1, "account": 1, "after": 0, "limit": 10_000},
+    "delete_messages": {"tenant": 1, "account": None, "client_ids": [f"m{i:06d}" for i in IDS]},
 }
 # When a process takes over another's account, and when one leaves: once over the rows of that account.
 TAKE_OVER: Mapping[str, Mapping[str, Any]] = {

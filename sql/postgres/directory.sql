@@ -264,9 +264,9 @@ WHERE m.tenant_pk = %(tenant)s AND m.client_id = %(client_id)s;
 -- name: delete_messages
 -- What has an intent is left alone until its outcome is known. Locked first, so that the events of a finish under
 -- way are seen and go too.
-SELECT q.id FROM message m JOIN q ON q.id = m.id
-WHERE m.tenant_pk = %(tenant)s AND m.client_id = ANY(%(client_ids)s)
-  AND (%(account)s::bigint IS NULL OR m.account_pk = %(account)s) ORDER BY q.id FOR UPDATE OF q;
+SELECT id FROM q WHERE id = ANY(ARRAY(
+    SELECT m.id FROM message m WHERE m.tenant_pk = %(tenant)s AND m.client_id = ANY(%(client_ids)s)
+      AND (%(account)s::bigint IS NULL OR m.account_pk = %(account)s))) ORDER BY id FOR UPDATE;
 SELECT m.id FROM message m WHERE m.tenant_pk = %(tenant)s AND m.client_id = ANY(%(client_ids)s)
   AND (%(account)s::bigint IS NULL OR m.account_pk = %(account)s) ORDER BY m.id FOR UPDATE;
 WITH gone AS (
@@ -275,14 +275,14 @@ WITH gone AS (
   AND (%(account)s::bigint IS NULL OR m.account_pk = %(account)s)),
 k AS (DELETE FROM q WHERE id = ANY(ARRAY(SELECT id FROM gone)) AND phase < 2 RETURNING id),
 m AS (
-    DELETE FROM message WHERE id IN (SELECT id FROM gone)
+    DELETE FROM message WHERE id = ANY(ARRAY(SELECT id FROM gone))
       AND (status <> 0 OR id IN (SELECT id FROM k)) RETURNING id, client_id),
-b AS (DELETE FROM body WHERE message_id IN (SELECT id FROM m)),
-r AS (DELETE FROM recipient_state WHERE message_id IN (SELECT id FROM m)),
-e AS (DELETE FROM event WHERE message_id IN (SELECT id FROM m)),
-o AS (DELETE FROM outbox WHERE message_id IN (SELECT id FROM m)),
-v AS (DELETE FROM undelivered WHERE message_id IN (SELECT id FROM m)),
-p AS (DELETE FROM pec_message WHERE message_id IN (SELECT id FROM m))
+b AS (DELETE FROM body WHERE message_id = ANY(ARRAY(SELECT id FROM m))),
+r AS (DELETE FROM recipient_state WHERE message_id = ANY(ARRAY(SELECT id FROM m))),
+e AS (DELETE FROM event WHERE message_id = ANY(ARRAY(SELECT id FROM m))),
+o AS (DELETE FROM outbox WHERE message_id = ANY(ARRAY(SELECT id FROM m))),
+v AS (DELETE FROM undelivered WHERE message_id = ANY(ARRAY(SELECT id FROM m))),
+p AS (DELETE FROM pec_message WHERE message_id = ANY(ARRAY(SELECT id FROM m)))
 SELECT gone.client_id, m.id IS NOT NULL FROM gone LEFT JOIN m USING (id);
 
 -- name: messages_of
@@ -358,9 +358,9 @@ gone AS (
     WHERE m.status NOT IN (0, 3) AND greatest(m.done_at, m.reported_at) < now() - make_interval(secs => %(older_than)s)
       AND NOT EXISTS (SELECT FROM outbox o WHERE o.message_id = m.id)
       AND NOT EXISTS (SELECT FROM undelivered u WHERE u.message_id = m.id)
-      AND (m.status <> 1 OR NOT EXISTS (SELECT FROM pec_message p WHERE p.message_id = m.id AND p.look_at IS NOT NULL))
-      AND (m.status <> 1 OR m.done_at < now() - make_interval(secs => %(told_within)s) OR NOT EXISTS (SELECT FROM pec_recipient p
-          WHERE p.message_id = m.id AND p.state NOT IN ('refused', 'failed', 'virus', 'delivered')))
+      AND (m.status <> 1 OR (SELECT p.look_at FROM pec_message p WHERE p.message_id = m.id) IS NULL)
+      AND (m.status <> 1 OR m.done_at < now() - make_interval(secs => %(told_within)s) OR (SELECT count(*) FROM pec_recipient p
+          WHERE p.message_id = m.id AND p.state NOT IN ('refused', 'failed', 'virus', 'delivered')) = 0)
     FOR UPDATE OF m SKIP LOCKED),
 b AS (DELETE FROM body WHERE message_id = ANY(ARRAY(SELECT id FROM gone))),
 r AS (DELETE FROM recipient_state WHERE message_id = ANY(ARRAY(SELECT id FROM gone))),

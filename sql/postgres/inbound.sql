@@ -117,14 +117,14 @@ WITH named AS (
     SELECT id FROM message WHERE header_id = %(header_id)s::text
     UNION
     SELECT x.id FROM tenant t CROSS JOIN LATERAL (
-        SELECT m.id FROM message m WHERE m.tenant_pk = t.pk AND m.client_id = %(client_id)s::text) x
+        SELECT m.id FROM message m WHERE m.tenant_pk = t.pk AND m.client_id = %(client_id)s::text OFFSET 0) x
     WHERE %(tenant)s::bigint IS NULL OR t.pk = %(tenant)s)
 SELECT m.id, m.tenant_pk, m.status, q.phase, m.revision,
        (b.payload::json->'to')::text, (b.payload::json->'cc')::text, (b.payload::json->'bcc')::text,
        (SELECT json_agg(json_build_array(r.rcpt, r.accepted, r.bounce_type, r.bounce_code))::text
         FROM recipient_state r WHERE r.message_id = m.id)
-FROM named JOIN message m USING (id) LEFT JOIN q ON q.id = m.id LEFT JOIN body b ON b.message_id = m.id
-WHERE %(tenant)s::bigint IS NULL OR m.tenant_pk = %(tenant)s
+FROM message m LEFT JOIN q ON q.id = m.id LEFT JOIN body b ON b.message_id = m.id
+WHERE m.id = ANY(ARRAY(SELECT id FROM named)) AND (%(tenant)s::bigint IS NULL OR m.tenant_pk = %(tenant)s)
 ORDER BY m.id = ANY(%(ids)s) DESC, m.id DESC LIMIT %(limit)s;
 
 -- name: proven_sent

@@ -63,7 +63,7 @@ SELECT m.id FROM message m WHERE m.id = ANY(ARRAY(SELECT message_id FROM due)) O
 -- name: pec_still_due
 SELECT m.id, m.status, extract(epoch FROM m.done_at)::float8, extract(epoch FROM now())::float8
 FROM pec_message p JOIN message m ON m.id = p.message_id
-WHERE p.message_id = ANY(%(ids)s::bigint[]) AND p.look_at <= now() ORDER BY m.id;
+WHERE p.message_id = ANY(%(ids)s::bigint[]) AND m.id = ANY(%(ids)s::bigint[]) AND p.look_at <= now() ORDER BY m.id;
 
 -- name: pec_timed_out
 UPDATE pec_recipient SET state = 'timed_out', at = now() WHERE message_id = ANY(%(ids)s::bigint[]) AND state = 'waiting';
@@ -76,6 +76,6 @@ WHERE tenant_pk = %(tenant)s AND client_id = %(client_id)s ORDER BY n;
 SELECT raw FROM pec_receipt WHERE tenant_pk = %(tenant)s AND client_id = %(client_id)s AND n = %(number)s;
 
 -- name: forget_receipts
-DELETE FROM pec_receipt WHERE id IN (
+DELETE FROM pec_receipt WHERE id = ANY(ARRAY(
     SELECT id FROM pec_receipt WHERE received_at < now() - make_interval(secs => %(older_than)s)
-    ORDER BY received_at LIMIT %(limit)s) RETURNING 1;
+    ORDER BY received_at LIMIT %(limit)s)) RETURNING 1;

@@ -193,9 +193,9 @@ SELECT m.id, m.client_id, t.id, t.name, a.id, m.status, m.priority, m.batch_code
        CASE WHEN :payload THEN (SELECT payload FROM body WHERE message_id = m.id) END,
        (SELECT json_group_array(json_array(r.rcpt, r.accepted, r.address, r.code, r.enhanced, r.reply, r.permanent))
         FROM recipient_state r WHERE r.message_id = m.id HAVING count(*) > 0), :now,
-       (SELECT json_group_array(json_array(r.address, r.bounce_type, r.bounce_code, r.bounce_status, r.bounce_reason,
-                                           r.bounced_at, r.bounce_verified))
-        FROM (SELECT * FROM recipient_state WHERE message_id = m.id AND bounce_type IS NOT NULL ORDER BY rcpt) r HAVING count(*) > 0),
+       (SELECT json_group_array(json_array(w.address, w.bounce_type, w.bounce_code, w.bounce_status, w.bounce_reason,
+                                           w.bounced_at, w.bounce_verified))
+        FROM (SELECT * FROM recipient_state WHERE message_id = m.id AND bounce_type IS NOT NULL ORDER BY rcpt) w HAVING count(*) > 0),
        (SELECT json_group_array(json_array(p.address, p.state, p.at))
         FROM (SELECT * FROM pec_recipient WHERE message_id = m.id ORDER BY rcpt) p HAVING count(*) > 0)
 FROM message m JOIN tenant t ON t.pk = m.tenant_pk

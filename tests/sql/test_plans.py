@@ -32,6 +32,9 @@ async def filled(store: SqlStore, world: World, settings: Settings) -> Settings:
     filler.rows(done, ROWS)
     filler.run("UPDATE q SET epoch = 1, phase = 1, charged_at = due_at WHERE id <= 200")
     filler.run("INSERT INTO rate_slot SELECT kind, scope, win, 1, 10 FROM rate_limit")
+    filler.certified()
+    filler.suppressed(world.tenant, ROWS)
+    filler.tenants(ROWS // 10)
     filler.close()
     return settings
 
