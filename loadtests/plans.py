@@ -13,9 +13,11 @@ from mailproxy.config import Database
 from mailproxy.looks import FROM_START
 from sql import looks, queries
 from sql.sqlite import engine as sqlite
+from sql.sqlite.optional import decided
 
 _SCAN = re.compile(r"SCAN (\w+)(.* INDEX )?")
 
+_RANGE = re.compile(r"SEARCH (\w+) USING INTEGER PRIMARY KEY \(rowid[<>]")
 
 GROWING = (
     "q",
@@ -192,7 +194,8 @@ class _Unset(dict[str, Any]):
 
 
 class InFile:
-    """A SCAN is what reads from the first row; one along an index ends with its LIMIT."""
+    """A SCAN is what reads from the first row; one along an index ends with its LIMIT. A range of ids alone is read
+    past other tenants' rows."""
 
     def __init__(self, database: Database) -> None:
         self._file: sqlite3.Connection = sqlite.connect(Path(database.url))
@@ -210,7 +213,8 @@ class InFile:
         bound = _Unset(
             {name: json.dumps(value) if isinstance(value, list) else value for name, value in params.items()}
         )
-        lines = [row[3] for row in self._file.execute(f"EXPLAIN QUERY PLAN {statement}", bound)]
+        planned = decided(statement, bound)
+        lines = [row[3] for row in self._file.execute(f"EXPLAIN QUERY PLAN {planned}", bound)]
         growing = {*GROWING, *re.findall(rf"\b(?:{'|'.join(GROWING)})\s+(?:AS\s+)?([a-z]\w*)", statement)}
         for line in lines:
             if (
@@ -219,4 +223,6 @@ class InFile:
                 and not (found[2] and "LIMIT" in statement)
             ):
                 return str(line)
+            if bound["tenant"] and (found := _RANGE.match(line)) and found[1] in growing:
+                return f"walks everybody's rows: {line}"
         return None

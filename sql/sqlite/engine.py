@@ -17,6 +17,7 @@ from mailproxy.errors import ConfigurationError, StorageUnavailable
 from mailproxy.model import Instant, Seconds
 from sql.engine import Last, Work
 from sql.queries import Query, Row, Step
+from sql.sqlite.optional import decided
 from sql.sqlite.place import make_private, require_local
 from sql.sqlite.turn import Turn
 
@@ -254,7 +255,7 @@ class _Thread:
         found: list[Row] = []
         for statement in self._queries[step.query].statements:
             if not step.rows or named(statement) <= params.keys():
-                found = self._connection.execute(statement, params).fetchall()
+                found = self._connection.execute(decided(statement, params), params).fetchall()
             else:
                 each = (self._connection.execute(statement, {**params, **row}) for row in step.rows)
                 found = [row for cursor in each for row in cursor.fetchall()]

@@ -50,7 +50,7 @@ WHERE account_pk IN (SELECT pk FROM account WHERE tenant_pk = :tenant);
 
 -- name: overview_reports
 WITH w AS (
-    SELECT event_id FROM outbox WHERE :tenant IS NULL OR tenant_pk = :tenant
+    SELECT event_id FROM outbox WHERE (:tenant IS NULL OR tenant_pk = :tenant)
     UNION ALL
     SELECT event_id FROM undelivered WHERE next_try_at IS NOT NULL AND (:tenant IS NULL OR tenant_pk = :tenant))
 SELECT count(*), :now - (SELECT at FROM event WHERE id = (SELECT min(event_id) FROM w)),

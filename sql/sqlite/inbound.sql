@@ -108,13 +108,13 @@ WITH named AS (
     SELECT id FROM message WHERE header_id = :header_id AND header_id IS NOT NULL
     UNION
     SELECT m.id FROM tenant t CROSS JOIN message m ON m.tenant_pk = t.pk AND m.client_id = :client_id
-    WHERE :tenant IS NULL OR t.pk = :tenant)
+    WHERE (:tenant IS NULL OR t.pk = :tenant))
 SELECT m.id, m.tenant_pk, m.status, q.phase, m.revision,
        json_extract(b.payload, '$.to'), json_extract(b.payload, '$.cc'), json_extract(b.payload, '$.bcc'),
        (SELECT json_group_array(json_array(r.rcpt, r.accepted, r.bounce_type, r.bounce_code)) FROM recipient_state r
         WHERE r.message_id = m.id HAVING count(*) > 0)
 FROM named JOIN message m USING (id) LEFT JOIN q ON q.id = m.id LEFT JOIN body b ON b.message_id = m.id
-WHERE :tenant IS NULL OR m.tenant_pk = :tenant
+WHERE (:tenant IS NULL OR m.tenant_pk = :tenant)
 ORDER BY m.id IN (SELECT value FROM json_each(:ids)) DESC, m.id DESC LIMIT :limit;
 
 -- name: proven_sent
