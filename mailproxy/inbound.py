@@ -236,8 +236,10 @@ class TakenIn:
 
 @dataclass(frozen=True, slots=True)
 class Parked:
+    """A mail that came too early; its octets are None until it is to be tried again."""
+
     pk: int
-    octets: bytes = field(repr=False)
+    octets: bytes | None = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,12 +68,13 @@ class Inbound(Protocol):
     async def stuck(self, leased: Leased, epoch: Epoch, uid: int) -> int | None:
         """How often this mail could not be fetched, this time included."""
 
-    async def parked(self, leased: Leased, limit: int) -> list[Parked]:
-        """Mails that came too early and are to be tried again."""
+    async def parked(self, leased: Leased) -> Parked | None:
+        """The next of the mails that came too early."""
 
     async def retry(
         self, leased: Leased, epoch: Epoch, parked: Parked, effects: Effects, ours: Ours
-    ) -> TakenIn | None: ...
+    ) -> TakenIn | None:
+        """As `take`, for what it said to be EARLY."""
 
     async def health(self, account: AccountPk | None) -> Health | None: ...
     async def failing(self) -> tuple[int, int]:

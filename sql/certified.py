@@ -21,7 +21,8 @@ NO_ACCEPTANCE = "no acceptance by the PEC provider came in time"
 
 
 def apply(mailbox: Mailbox, proof: Proof, ours: Ours, fallback: bool) -> Work[TakenIn]:
-    """In the caller's transaction. A receipt that finds no message yet, or one that is being handed over, waits."""
+    """In the caller's transaction. A receipt of a message that is being handed over waits; one that finds none is not
+    ours, as a message is entered before it can be sent."""
     named = reference_of(proof.receipt, ours.instance)
     (found,) = yield (
         Step(
@@ -35,7 +36,7 @@ def apply(mailbox: Mailbox, proof: Proof, ours: Ours, fallback: bool) -> Work[Ta
         ),
     )
     if not found:
-        return TakenIn(Verdict.EARLY, parked_for=PATIENCE)
+        return TakenIn(Verdict.UNMATCHED, ("unmatched",))
     message = MessageId(found[0][0])
     ((known,),) = yield (Step("pec_standing", {"message": message}),)
     kept = {"tenant": mailbox.tenant_pk, "client_id": known[0], "message": message}

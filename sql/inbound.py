@@ -156,9 +156,9 @@ class SqlInbound:
         found = await self.engine.write(lambda: one("stuck", mailbox=leased.pk, epoch=epoch, uid=uid))
         return int(found[0][0]) if found else None
 
-    async def parked(self, leased: Leased, limit: int) -> list[Parked]:
-        found = await self.engine.read(lambda: one("due_parked", mailbox=leased.pk, limit=limit))
-        return [Parked(pk, bytes(octets)) for pk, octets in found]
+    async def parked(self, leased: Leased) -> Parked | None:
+        found = await self.engine.read(lambda: one("next_parked", mailbox=leased.pk))
+        return Parked(*found[0]) if found else None
 
     async def retry(
         self, leased: Leased, epoch: Epoch, parked: Parked, effects: Effects, ours: Ours
@@ -179,7 +179,7 @@ class SqlInbound:
             return TakenIn(Verdict.EARLY, message=taken.message, parked_for=taken.parked_for)
         if taken.verdict is Verdict.EARLY:
             taken = TakenIn(Verdict.UNMATCHED, ("unmatched",))
-        arrival = Arrival(uidvalidity, uid, bytes(fingerprint), parked.octets)
+        arrival = Arrival(uidvalidity, uid, bytes(fingerprint), parked.octets or b"")
         yield (Step("unpark", whose), *_entered(leased, arrival, effects, taken))
         return taken
 

@@ -93,8 +93,9 @@ VALUES (%(mailbox)s, %(uidvalidity)s, %(uid)s, %(reason)s, %(octets)s);
 INSERT INTO parked (mailbox_pk, fingerprint, octets, next_try_at, until)
 VALUES (%(mailbox)s, %(fingerprint)s, %(octets)s, now() + make_interval(secs => %(wait)s), now() + make_interval(secs => %(most)s));
 
--- name: due_parked
-SELECT pk, octets FROM parked WHERE mailbox_pk = %(mailbox)s AND next_try_at <= now() ORDER BY next_try_at, pk LIMIT %(limit)s;
+-- name: next_parked
+-- The first to be tried again; one that is not due yet stays where it is.
+SELECT pk, CASE WHEN next_try_at <= now() THEN octets END FROM parked WHERE mailbox_pk = %(mailbox)s ORDER BY next_try_at, pk LIMIT 1;
 
 -- name: parked_held
 SELECT p.fingerprint, s.uidvalidity, s.uid, extract(epoch FROM p.until - now())::float8

@@ -86,8 +86,8 @@ VALUES (:mailbox, :uidvalidity, :uid, :reason, :octets, :now);
 INSERT INTO parked (mailbox_pk, fingerprint, octets, next_try_at, until)
 VALUES (:mailbox, :fingerprint, :octets, :now + :wait, :now + :most);
 
--- name: due_parked
-SELECT pk, octets FROM parked WHERE mailbox_pk = :mailbox AND next_try_at <= :now ORDER BY next_try_at, pk LIMIT :limit;
+-- name: next_parked
+SELECT pk, CASE WHEN next_try_at <= :now THEN octets END FROM parked WHERE mailbox_pk = :mailbox ORDER BY next_try_at, pk LIMIT 1;
 
 -- name: parked_held
 SELECT p.fingerprint, s.uidvalidity, s.uid, p.until - :now

@@ -173,7 +173,8 @@ async def test_a_receipt_before_the_end_of_the_hand_over_waits_for_it(
     assert (early.verdict, early.parked_for) == (Verdict.EARLY, 3600.0)
     await sender.settle(sent(claimed))
     sql(f"UPDATE parked SET next_try_at = {PAST[dialect]}")
-    (parked,) = await world.store.inbound.parked(box.leased, 10)
+    parked = await world.store.inbound.parked(box.leased)
+    assert parked is not None
     again = box.receipt(message, ReceiptKind.ACCEPTANCE, BOB)
     retried = await world.store.inbound.retry(box.leased, box.epoch, parked, again, box.ours)
     assert retried is not None
@@ -204,11 +205,14 @@ async def test_only_a_verified_receipt_keeps_a_message_from_going_out_again(worl
     assert await world.state("m1") is State.SENT
 
 
-async def test_a_receipt_for_nothing_of_ours_waits_and_is_not_kept(world: World, box: Box) -> None:
+async def test_a_receipt_for_nothing_of_ours_is_neither_kept_nor_parked(
+    world: World, box: Box, sql: Sql
+) -> None:
     message = await sent_message(world, BOB)
     other = await world.add_tenant("other")
     theirs = box.receipt(MessageId(message + 1000), ReceiptKind.DELIVERY, BOB)
-    assert (await box.take(theirs)).verdict is Verdict.EARLY
+    assert (await box.take(theirs)).verdict is Verdict.UNMATCHED
+    assert sql("SELECT pk FROM parked") == []
     assert await box.outcomes() == []
     assert await world.store.certified.receipts(other, "m1") is None
 

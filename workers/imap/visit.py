@@ -158,11 +158,15 @@ class Visit:
     async def _try_again(self) -> None:
         """Mails that came before the end of their message's hand-over was written down."""
         self._is_waiting = False
-        for parked in await self.store.inbound.parked(self.leased, MOST_PARKED):
+        for _ in range(MOST_PARKED):
+            # One by one, as each may have MOST_MAIL octets; what is still early is not due again at once.
+            parked = await self.store.inbound.parked(self.leased)
+            if parked is None or parked.octets is None:
+                self._is_waiting |= parked is not None
+                return
             effects = await self._effects(parked.octets)
             taken = await self.store.inbound.retry(self.leased, self.epoch, parked, effects, self.ours)
-            if taken is not None:
-                await self._tell(0, taken, _reason(effects))
+            await self._tell(0, _held(taken), _reason(effects))
 
     async def _dispose(self) -> None:
         while uids := await self.store.inbound.undisposed(self.leased, AT_ONCE):
