@@ -1,5 +1,6 @@
 """What a mailbox is read for: each mail has its effect once, whatever the server and the network do."""
 
+import pytest
 from structlog.testing import capture_logs
 
 from mailproxy.model import EventType
@@ -26,6 +27,20 @@ async def test_mail_that_arrives_while_the_server_is_idle_is_read_at_once(post: 
         await post.until_events("m1", BOUNCE)
     # Nobody looks again for an hour; the change of settings above may be heard of once, after the reader began.
     assert post.imap.logins <= 2
+
+
+@pytest.mark.parametrize("command", ["UID SEARCH", "UID FETCH", "UID STORE", "UID EXPUNGE", "IDLE"])
+@pytest.mark.parametrize("dialect", ["sqlite"], indirect=True)
+async def test_mail_that_a_server_tells_of_beside_an_answer_is_read_at_once(post: Post, command: str) -> None:
+    await post.change(poll_interval=3600)
+    for id_ in ("m1", "m2"):
+        await post.sent(id_, "bob@example.com")
+    post.imap.deliver(dsn(("bob@example.com", "5.1.1"), proof=post.token(post.numbers["m1"])))
+    late = dsn(("bob@example.com", "5.1.1"), proof=post.token(post.numbers["m2"]))
+    post.imap.manners.arrive[command] = late
+    async with post.reader():
+        await post.until_events("m1", BOUNCE)
+        await post.until_events("m2", BOUNCE)
 
 
 async def test_settings_that_change_while_the_server_is_idle_are_no_trouble_of_the_mailbox(

@@ -22,6 +22,7 @@ Refusal = imaplib.IMAP4.error
 
 _SIZE = re.compile(rb"RFC822\.SIZE (\d{1,19})", re.IGNORECASE)
 _UID = re.compile(rb"[ (]UID (\d{1,10})\b", re.IGNORECASE)
+_CHANGED = re.compile(rb"\* (\d{1,10}) (EXISTS|EXPUNGE)\b", re.IGNORECASE)
 _QUOTED_BODY = re.compile(rb'BODY\[[^\]]*\](?:<\d+>)? "((?:[^"\\]|\\.)*)"', re.IGNORECASE)
 
 
@@ -36,6 +37,8 @@ class Dialogue(imaplib.IMAP4):
         self._buffered: tuple[socket.socket | None, bytearray] = (None, bytearray())
         self._lines_left = MOST_LINES
         self._literals_left = MOST_MAIL
+        self._mails = 0
+        self._arrived = False
         self.able: frozenset[str] = frozenset()
         super().__init__(host, port, timeout=SILENCE)
 
@@ -93,7 +96,17 @@ class Dialogue(imaplib.IMAP4):
         self._lines_left -= len(line)
         if self._lines_left < 0:
             raise self.abort("an answer without an end")
+        if changed := _CHANGED.match(line):
+            self._count(int(changed[1]), changed[2].upper())
         return line
+
+    def _count(self, number: int, change: bytes) -> None:
+        """Servers tell of new mail in the answer to any command, and in none a second time."""
+        if change == b"EXPUNGE":
+            self._mails -= 1
+            return
+        self._arrived |= number > self._mails
+        self._mails = number
 
     # -- what a reader asks for
 
@@ -120,6 +133,7 @@ class Dialogue(imaplib.IMAP4):
     def open_folder(self, folder: str, *, readonly: bool) -> int:
         """Its UIDVALIDITY; without one nothing could be told apart later."""
         self._begin()
+        self._mails = 0
         status, told = self.select(_quoted(folder), readonly)
         if status != "OK":
             raise self.error(f"the folder {folder!r} cannot be opened: {_text(told)}")
@@ -134,6 +148,7 @@ class Dialogue(imaplib.IMAP4):
         if last >= LAST_UID:
             return []
         self._begin()
+        self._arrived = False
         told = self._asked("SEARCH", "UID", f"{last + 1}:*")
         words = [word for one in told if isinstance(one, bytes) for word in one.split()]
         numbers = {int(word) for word in words if word.isdigit() and len(word) <= 10}
@@ -195,15 +210,17 @@ class Dialogue(imaplib.IMAP4):
             self.remove(uids)
 
     def idle(self, seconds: Seconds) -> None:
-        """Until something changes in the folder, at most `seconds` (RFC 2177)."""
+        """Until new mail is told of, at most `seconds` (RFC 2177); not at all where it was since the last search."""
         self._begin()
+        if self._arrived:
+            return
         ends_at = time.monotonic() + seconds
         self.send(b"IDLE1 IDLE\r\n")
         while not (line := self.readline()).startswith(b"+"):
             if not line.startswith(b"*"):
                 raise self.abort(f"IDLE was answered with {line[:80]!r}")
         try:
-            while (left := ends_at - time.monotonic()) > 0:
+            while not self._arrived and (left := ends_at - time.monotonic()) > 0:
                 self.sock.settimeout(left)
                 line = self.readline()
                 if line.startswith(b"* BYE"):
