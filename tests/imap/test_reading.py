@@ -1,11 +1,14 @@
 """What a mailbox is read for: each mail has its effect once, whatever the server and the network do."""
 
+from dataclasses import replace
+
 import pytest
 from structlog.testing import capture_logs
 
 from mailproxy.model import EventType
-from tests.imap.post import Post
+from tests.imap.post import PROMPT, Post
 from tests.support.dsn import dsn
+from tests.support.imap import Folder
 
 BOUNCE = EventType.BOUNCE
 
@@ -52,3 +55,31 @@ async def test_settings_that_change_while_the_server_is_idle_are_no_trouble_of_t
             await post.change(poll_interval=3600)
             await post.until(lambda: post.imap.commands.count("IDLE") >= 2 and post.imap.logins >= 2)
     assert [each for each in said if each["event"] == "mailbox_trouble"] == []
+
+
+@pytest.mark.parametrize("dialect", ["sqlite"], indirect=True)
+async def test_a_mailbox_that_was_watched_for_long_is_watched_on_without_a_rest(post: Post) -> None:
+    await post.change(poll_interval=3600)
+    async with post.reader(terms=replace(PROMPT, longest=0.1)):
+        await post.until(lambda: post.imap.logins >= 4)
+
+
+async def test_mailboxes_take_turns_where_more_are_due_than_are_watched_at_once(post: Post) -> None:
+    await post.change(poll_interval=3600)
+    for folder in ("one", "two", "three"):
+        post.imap.folders[folder] = Folder()
+        await post.world.add_account(
+            folder,
+            imap_host="127.0.0.1",
+            imap_port=post.imap.port,
+            imap_user="bounces",
+            imap_password="secret",
+            imap_folder=folder,
+            imap_ssl=False,
+        )
+        token = await post.sent(folder, "bob@example.com")
+        post.imap.deliver(dsn(("bob@example.com", "5.1.1"), proof=token), folder)
+    async with post.reader(terms=replace(PROMPT, most=2)) as reader:
+        for folder in ("one", "two", "three"):
+            await post.until_events(folder, BOUNCE)
+        await post.until(lambda: len(reader._readings) == 2)

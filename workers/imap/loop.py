@@ -5,7 +5,7 @@ A mailbox has one reader over all nodes. Each has a task of its own here, so a s
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -22,16 +22,15 @@ from mailproxy.retry import backoff
 from mailproxy.store import Store
 from sql.open import open_store
 from workers.frame import TRY_AGAIN, Life
-from workers.imap.session import Session, Stage, Trouble, connect
-from workers.imap.visit import PARKED_EVERY, LeaseLost, Visit
+from workers.imap.session import Stage, Trouble, connect
+from workers.imap.visit import LONGEST, PARKED_EVERY, LeaseLost, Visit
 
 TOPIC = "bounces"
 MOST_MAILBOXES = 200
+MOST_IN_TURN = 10
 REFUSED_LOGIN: Seconds = 60.0
 
 _log = log.get(__name__)
-
-Connect = Callable[[Mailbox, Reach, Executor], Awaitable[Session]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +38,7 @@ class Terms:
     """How a reader works: it looks for mailboxes that are due every `look` seconds, or only when asked (None).
 
     `rest`: how long a mailbox rests after so many visits in a row that failed, by chance; `refused` at least after
-    a refused login.
+    a refused login. It reads `most` mailboxes at once, and each for `longest` with one login.
     """
 
     look: Seconds | None = 5.0
@@ -47,6 +46,8 @@ class Terms:
     lease: Seconds = 15.0
     rest: Callable[[int, float], Seconds] = backoff
     refused: Seconds = REFUSED_LOGIN
+    most: int = MOST_MAILBOXES
+    longest: Seconds = LONGEST
 
 
 @dataclass(slots=True, eq=False)
@@ -54,6 +55,12 @@ class _Reading:
     leased: Leased
     stir: asyncio.Event = field(default_factory=asyncio.Event)
     task: "asyncio.Task[None] | None" = None
+    visit: Visit | None = None
+    gives_way: bool = False
+
+    @property
+    def of_account(self) -> bool:
+        return self.leased.mailbox.account_pk is not None
 
 
 @dataclass(slots=True, eq=False)
@@ -100,8 +107,10 @@ class Reader:
     async def _look(self, *, asked: bool) -> None:
         """Take on what is due; a mailbox that is held already counts as taken."""
         try:
-            for mailbox in await self._due(asked=asked):
-                if len(self._readings) >= MOST_MAILBOXES:
+            due = await self._due(asked=asked)
+            for number, mailbox in enumerate(due):
+                if mailbox.account_pk is not None and self._room <= 0:
+                    self._make_room(len(due) - number)
                     return
                 leased = await self.store.inbound.lease(
                     mailbox, epoch=self.epoch, ttl=self.terms.lease, succeeds=self.succeeds, asked=asked
@@ -112,19 +121,32 @@ class Reader:
         except StorageUnavailable as error:
             _log.warning("storage_unavailable", error=str(error))
 
+    @property
+    def _room(self) -> int:
+        """For mailboxes of accounts; the instance's own has always some."""
+        return self.terms.most - 1 - sum(1 for one in self._readings.values() if one.of_account)
+
     async def _due(self, *, asked: bool) -> list[Mailbox]:
         bounces = instance.bounce(await self.store.administration.instance(), self.settings)
         own = of_instance(bounces)
         held = {one.leased.mailbox.account_pk for one in self._readings.values()}
         found = [own] if own is not None and None not in held else []
-        room = MOST_MAILBOXES - len(self._readings)
         return found + await self.store.inbound.account_mailboxes(
             bounces,
             held=sorted(pk for pk in held if pk is not None),
             succeeds=self.succeeds,
             asked=asked,
-            limit=max(0, room),
+            limit=max(0, self._room) + MOST_IN_TURN,
         )
+
+    def _make_room(self, wanted: int) -> None:
+        """Others are due: as many of those that only wait for new mail, the longest first, come back in their turn."""
+        waiting = [
+            one for one in self._readings.values() if one.of_account and one.visit and one.visit.is_idle
+        ]
+        for one in waiting[:wanted]:
+            one.gives_way = True
+            one.stir.set()
 
     async def _stir(self) -> None:
         """End the visits under way, so that mailboxes are read at once and as they are set now."""
@@ -170,8 +192,17 @@ class Reader:
             session = await connect(leased.mailbox, self.reach, self.threads)
             settings = self.settings
             terms = receipts.Terms.of(settings.pec_issuers, settings.pec_unverified)
-            visit = Visit(
-                self.store, self.epoch, self.ours, leased, session, self.threads, reading.stir, terms, self.at
+            visit = reading.visit = Visit(
+                self.store,
+                self.epoch,
+                self.ours,
+                leased,
+                session,
+                self.threads,
+                reading.stir,
+                terms,
+                self.at,
+                self.terms.longest,
             )
             try:
                 await visit.run()
@@ -184,7 +215,7 @@ class Reader:
                 "mailbox_trouble", mailbox=leased.mailbox.name, cause=str(trouble), next_try_in=round(wait, 1)
             )
             return str(trouble), wait
-        if reading.stir.is_set():
+        if visit.goes_on or (reading.stir.is_set() and not reading.gives_way):
             return None, 0.0
         return None, min(
             leased.mailbox.interval, PARKED_EVERY

@@ -25,7 +25,6 @@ MOST_FETCHES = 3
 PARSING: Seconds = 10.0
 PARKED_EVERY: Seconds = 5.0
 MOST_PARKED = 20
-LONGEST_IDLE: Seconds = 1500.0
 LONGEST: Seconds = 600.0
 
 _log = log.get(__name__)
@@ -51,6 +50,9 @@ class Visit:
     stir: asyncio.Event
     terms: Terms
     at: Callable[[str], None] = lambda step: None
+    longest: Seconds = LONGEST
+    _is_idle: bool = field(default=False, init=False)
+    _goes_on: bool = field(default=False, init=False)
     _uidvalidity: int = field(default=0, init=False)
     _is_waiting: bool = field(default=False, init=False)
 
@@ -62,33 +64,48 @@ class Visit:
         """Read the mailbox to its end, and stay while the server tells what arrives; raises Trouble, LeaseLost."""
         self._uidvalidity = await self.session.open_folder()
         last = _held(await self.store.inbound.opened(self.leased, self.epoch, self._uidvalidity))
-        ends_at = asyncio.get_running_loop().time() + LONGEST
+        ends_at = asyncio.get_running_loop().time() + self.longest
         while True:
             await self._try_again()
             last = await self._read_on(last)
             await self._dispose()
             if not await self.store.inbound.checked(self.leased, self.epoch):
                 raise LeaseLost
-            over = self.stir.is_set() or asyncio.get_running_loop().time() > ends_at
-            if over or not self.session.idles:
+            if self.stir.is_set() or not self.session.idles:
                 return
-            await self._idle()
+            left = ends_at - asyncio.get_running_loop().time()
+            if left <= 0:
+                self._goes_on = True
+                return
+            await self._idle(left)
             if self.stir.is_set():
                 return
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether all is read and the server will tell of more."""
+        return self._is_idle
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether it has only lasted long, and the next should follow at once."""
+        return self._goes_on
 
     @property
     def is_waiting(self) -> bool:
         """Whether a mail came too early and is to be tried again soon."""
         return self._is_waiting
 
-    async def _idle(self) -> None:
-        longest = min(self._mailbox.interval, LONGEST_IDLE)
+    async def _idle(self, left: Seconds) -> None:
+        longest = min(self._mailbox.interval, left)
         seconds = min(longest, PARKED_EVERY) if self._is_waiting else longest
+        self._is_idle = True
         idling = asyncio.create_task(self.session.idle(seconds))
         stirred = asyncio.create_task(self.stir.wait())
         try:
             await asyncio.wait([idling, stirred], return_when=asyncio.FIRST_COMPLETED)
         finally:
+            self._is_idle = False
             stirred.cancel()
             if not idling.done():
                 idling.cancel()
