@@ -77,8 +77,9 @@ class Inbound(Protocol):
         """As `take`, for what it said to be EARLY."""
 
     async def health(self, account: AccountPk | None) -> Health | None: ...
-    async def failing(self) -> tuple[int, int]:
-        """How many mailboxes cannot be read, and how many mails were set aside."""
+    async def failing(self) -> int:
+        """How many mailboxes cannot be read."""
 
+    async def forget_quarantined(self, older_than: Seconds, *, limit: int) -> int: ...
     async def forget_seen(self, older_than: Seconds, *, limit: int) -> int:
         """Forget fingerprints that are older; at most `limit`, so call again."""

@@ -187,12 +187,16 @@ class SqlInbound:
         found = await self.engine.read(lambda: one("mailbox_health", account=account or 0))
         return Health(*found[0]) if found else None
 
-    async def failing(self) -> tuple[int, int]:
-        ((failing, quarantined),) = await self.engine.read(lambda: one("failing_mailboxes"))
-        return failing, quarantined
+    async def failing(self) -> int:
+        ((failing,),) = await self.engine.read(lambda: one("failing_mailboxes"))
+        return int(failing)
 
     async def forget_seen(self, older_than: Seconds, *, limit: int) -> int:
         return len(await self.engine.write(lambda: one("forget_seen", older_than=older_than, limit=limit)))
+
+    async def forget_quarantined(self, older_than: Seconds, *, limit: int) -> int:
+        gone = await self.engine.write(lambda: one("forget_quarantined", older_than=older_than, limit=limit))
+        return len(gone)
 
 
 def _pause(age: Seconds) -> Seconds:

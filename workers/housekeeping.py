@@ -22,6 +22,7 @@ REMOVE_AGAIN: Seconds = 300.0
 LONGEST_PAUSE: Seconds = 86400.0
 MOST_REMOVALS = 30
 SEEN_FOR: Seconds = 365 * 86400.0
+QUARANTINED_FOR: Seconds = 90 * 86400.0
 WITHIN: Seconds = 45.0
 """Less than the tick of the chores that wait for others than the database, so that none meets its next run."""
 
@@ -76,6 +77,11 @@ async def forget_answers(store: Store, settings: Settings) -> int:
 async def forget_seen(store: Store, settings: Settings) -> int:
     """Mails read so long ago that no message they speak of is left."""
     return await in_chunks(lambda: store.inbound.forget_seen(SEEN_FOR, limit=CHUNK))
+
+
+async def forget_quarantined(store: Store, settings: Settings) -> int:
+    """What is kept of mails that could not be read, once somebody has had time to look."""
+    return await in_chunks(lambda: store.inbound.forget_quarantined(QUARANTINED_FOR, limit=CHUNK))
 
 
 async def forget_suppressions(store: Store, settings: Settings) -> int:
@@ -195,4 +201,5 @@ SCHEDULE = (
     Scheduled("forget_commands", 600, forget_commands),
     Scheduled("forget_suppressions", 600, forget_suppressions),
     Scheduled("forget_seen", 600, forget_seen),
+    Scheduled("forget_quarantined", 600, forget_quarantined),
 )

@@ -45,7 +45,7 @@ async def useful(call: Call) -> list[Check]:
         return await _workers(call.store.fleet, time.time())
 
     async def mailboxes() -> str | None:
-        return _mailboxes(*await call.store.inbound.failing())
+        return _mailboxes(await call.store.inbound.failing())
 
     return [
         Check("workers", False, await _asked(workers)),
@@ -77,7 +77,7 @@ async def _workers(fleet: Fleet, now: Instant) -> str | None:
     return f"no {' and no '.join(missing)} lives on any node: run `mail-proxy workers` or look at its log"
 
 
-def _mailboxes(failing: int, quarantined: int) -> str | None:
+def _mailboxes(failing: int) -> str | None:
     if failing:
         return f"{failing} cannot be read: GET /instance/bounce and GET /account/ID say why"
     return None

@@ -175,10 +175,14 @@ SELECT b.account_pk, extract(epoch FROM b.checked_at)::float8, b.fails, b.failur
 FROM mailbox b WHERE coalesce(b.account_pk, 0) = %(account)s;
 
 -- name: failing_mailboxes
-SELECT count(*), (SELECT count(*) FROM quarantine) FROM mailbox WHERE failing_since IS NOT NULL;
+SELECT count(*) FROM mailbox WHERE failing_since IS NOT NULL;
 
 -- name: forget_seen
 -- A mail that lies in its mailbox for longer finds no message any more.
 DELETE FROM inbound_seen WHERE (mailbox_pk, fingerprint) IN (
     SELECT mailbox_pk, fingerprint FROM inbound_seen WHERE at < now() - make_interval(secs => %(older_than)s)
     ORDER BY at LIMIT %(limit)s) RETURNING 1;
+
+-- name: forget_quarantined
+DELETE FROM quarantine WHERE pk IN (
+    SELECT pk FROM quarantine WHERE at < now() - make_interval(secs => %(older_than)s) ORDER BY at LIMIT %(limit)s) RETURNING 1;

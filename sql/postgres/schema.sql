@@ -368,6 +368,7 @@ CREATE TABLE quarantine (
     CONSTRAINT quarantine_mailbox_pk_fkey FOREIGN KEY (mailbox_pk) REFERENCES mailbox(pk) ON DELETE CASCADE
 );
 CREATE INDEX quarantine_mailbox ON public.quarantine USING btree (mailbox_pk, at);
+CREATE INDEX quarantine_at ON public.quarantine USING btree (at);
 
 CREATE TABLE parked (
     pk bigint NOT NULL GENERATED ALWAYS AS IDENTITY,

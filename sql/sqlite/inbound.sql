@@ -154,9 +154,13 @@ SELECT b.account_pk, b.checked_at, b.fails, b.failure, b.failing_since, b.next_t
 FROM mailbox b WHERE coalesce(b.account_pk, 0) = :account;
 
 -- name: failing_mailboxes
-SELECT count(*), (SELECT count(*) FROM quarantine) FROM mailbox WHERE failing_since IS NOT NULL;
+SELECT count(*) FROM mailbox WHERE failing_since IS NOT NULL;
 
 -- name: forget_seen
 DELETE FROM inbound_seen WHERE (mailbox_pk, fingerprint) IN (
     SELECT mailbox_pk, fingerprint FROM inbound_seen WHERE at < :now - :older_than
     ORDER BY at LIMIT :limit) RETURNING 1;
+
+-- name: forget_quarantined
+DELETE FROM quarantine WHERE pk IN (
+    SELECT pk FROM quarantine WHERE at < :now - :older_than ORDER BY at LIMIT :limit) RETURNING 1;

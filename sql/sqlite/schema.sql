@@ -411,3 +411,5 @@ CREATE TABLE message_content (
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX message_content_content ON message_content (content_pk);
+
+CREATE INDEX quarantine_at ON quarantine (at);

@@ -26,4 +26,4 @@ async def test_a_killed_reader_leaves_each_mail_to_have_its_effect_once(
         await post.until_events("m1", EventType.BOUNCE)
         await post.until(lambda: not post.imap.inbox.mails)
     assert await post.events("m1") == [EventType.BOUNCE]
-    assert await post.store.inbound.failing() == (0, 0)
+    assert await post.store.inbound.failing() == 0

@@ -33,6 +33,12 @@ async def failing(post: Post, words: str) -> None:
             await asyncio.sleep(0.02)
 
 
+async def set_aside(post: Post) -> int:
+    found = await post.store.inbound.health(None)
+    assert found is not None
+    return found.quarantined
+
+
 async def two_bounces(post: Post) -> None:
     for id_ in ("m1", "m2"):
         token = await post.sent(id_, "bob@example.com")
@@ -57,9 +63,7 @@ async def test_a_mail_that_can_never_be_fetched_is_set_aside_and_the_next_is_rea
     async with post.reader():
         await post.until_events("m2", BOUNCE)
         await post.until(lambda: [mail.uid for mail in post.imap.inbox.mails] == [1])  # it stays where it is
-    found = await post.store.inbound.health(None)
-    assert found is not None
-    assert found.quarantined == 1
+    assert await set_aside(post) == 1
 
 
 async def test_a_mail_that_is_too_large_is_set_aside_by_its_header(post: Post) -> None:
@@ -68,7 +72,7 @@ async def test_a_mail_that_is_too_large_is_set_aside_by_its_header(post: Post) -
     async with post.reader():
         await post.until_events("m2", BOUNCE)
     assert post.imap.commands.count("UID FETCH") == 3
-    assert (await post.store.inbound.failing())[1] == 1
+    assert await set_aside(post) == 1
 
 
 @pytest.mark.parametrize("claim", [100_000_000, 1 << 40, -5])
@@ -99,7 +103,7 @@ async def test_a_mail_that_is_expunged_while_it_is_fetched_is_gone(post: Post) -
     async with post.reader():
         await post.until_events("m2", BOUNCE)
     assert await post.events("m1") == []
-    assert (await post.store.inbound.failing())[1] == 0
+    assert await set_aside(post) == 0
 
 
 @pytest.mark.parametrize(

@@ -356,6 +356,20 @@ async def test_a_complaint_is_an_event_and_other_mail_is_none(world: World) -> N
     assert await world.events("m1") == [EventType.SENT, EventType.COMPLAINT]
 
 
+async def test_what_was_set_aside_is_forgotten_after_its_time_the_oldest_first(
+    world: World, sql: Sql
+) -> None:
+    imap = await reader(world)
+    for number in range(3):
+        await imap.take(Unreadable(f"reason {number}"), octets=b"mail %d" % number)
+    sql(f"UPDATE quarantine SET at = {'to_timestamp(uid)' if is_postgres(world) else 'uid'}")
+    inbound = world.store.inbound
+    assert await inbound.forget_quarantined(3e9, limit=9) == 0
+    assert await inbound.forget_quarantined(60.0, limit=2) == 2
+    assert sql("SELECT reason FROM quarantine") == [("reason 2",)]
+    assert await inbound.forget_quarantined(60.0, limit=2) == 1
+
+
 async def test_a_stranger_takes_nothing_in(world: World) -> None:
     imap = await reader(world)
     stranger = replace(imap, epoch=await world.process("stranger", role="imap"))
