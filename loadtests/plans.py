@@ -4,6 +4,7 @@ import json
 import re
 import sqlite3
 from collections.abc import Iterator, Mapping
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +92,7 @@ HOT: Mapping[str, Mapping[str, Any]] = {
     "enqueue_existing": {"tenant": 1, "client_ids": [f"m{i:06d}" for i in IDS]},
     "enqueue_replace": {"tenant": 1, "ids": IDS, "rows": [_NEW | {"id": id_} for id_ in IDS]},
     "queued": {"tenant": 1, "at_most": 1000},
-    "due_accounts": {"node": "n", "slots": 2},
+    "due_accounts": {"node": "n", "slots": 2, "newer_than": inf},
     "suspect_alone": _ACCOUNT | {"id": 1, "suspect": 1},
     "cancel": _TENANT | {"client_id": "m000300"},
     "claim_tenants": _TENANT | {"interval": 300.0, "ttl": 60.0},

@@ -69,7 +69,7 @@ class Enqueued:
     replaced: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, order=True, slots=True)
 class DueAccount:
     """An account with rows that are due (or were claimed by a process that is gone); `slot` is free to lease
     or already leased by this node."""

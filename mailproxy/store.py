@@ -6,6 +6,7 @@ reached, is read-only or full, and `CommitUnknown` when a commit's answer was lo
 
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
+from math import inf
 from typing import Protocol
 
 from mailproxy.attachments.large_file import LargeFiles
@@ -78,7 +79,8 @@ class Queue(Protocol):
     async def queued(self, tenant: TenantPk, at_most: int) -> int:
         """How many of the tenant's messages wait, counting no further than `at_most`."""
 
-    async def due_accounts(self, node: str, slots: int) -> DueAccounts: ...
+    async def due_accounts(self, node: str, slots: int, newer_than: Seconds = inf) -> DueAccounts:
+        """Of rows that fell due longer ago than that nothing is said."""
 
     async def take_lease(
         self, account: AccountPk, slot: int, *, epoch: Epoch, ttl: Seconds, succeeds: Sequence[str] = ()

@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import inf
 
 from mailproxy import limits
 from mailproxy.audit import Pending
@@ -84,8 +85,9 @@ class SqlQueue:
         found = await self.engine.read(lambda: one("queued", tenant=tenant, at_most=at_most))
         return int(found[0][0])
 
-    async def due_accounts(self, node: str, slots: int) -> DueAccounts:
-        found = await self.engine.read(lambda: one("due_accounts", node=node, slots=slots))
+    async def due_accounts(self, node: str, slots: int, newer_than: Seconds = inf) -> DueAccounts:
+        params = {"node": node, "slots": slots, "newer_than": newer_than}
+        found = await self.engine.read(lambda: one("due_accounts", **params))
         due = tuple(DueAccount(AccountPk(pk), slot) for pk, slot, due_in in found if due_in <= 0)
         later = [due_in for _, _, due_in in found if due_in > 0]
         return DueAccounts(due, min(later, default=None))

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from math import inf
 
 from mailproxy import keyfile, log
 from mailproxy.attendance import attend
@@ -14,6 +15,7 @@ from mailproxy.store import Store
 from sql.open import open_store
 from workers.control import AccountSlot, Wanted
 from workers.frame import Life
+from workers.lookout import QUICK, Lookout
 
 SHORTEST: Seconds = 0.05
 LONGEST: Seconds = 1.0
@@ -27,12 +29,16 @@ async def entry(life: Life, *, polling: bool = True) -> int | None:
     node = keyfile.node_id(life.settings)
     store = await open_store(life.settings, role=life.role)
     hinted = asyncio.Event()
+    pause = Pause(life.settings, polling=polling)
+    quick = QUICK if pause.is_adaptive else inf
+    lookout = Lookout(store.queue, node, life.settings.account_slots, hinted.set, quick)
     known = attend(store.fleet, life.owner, node, life.role, every=life.settings.lease_seconds / 3)
     aside = [asyncio.create_task(part) for part in (_hints(store, hinted), _asked(life, hinted), known)]
     try:
         life.ready()
-        await _scout(life, store, node, hinted, Pause(life.settings, polling=polling))
+        await _scout(life, lookout, hinted, pause)
     finally:
+        await lookout.stop()
         for task in aside:
             task.cancel()
         await asyncio.gather(*aside, return_exceptions=True)
@@ -40,7 +46,7 @@ async def entry(life: Life, *, polling: bool = True) -> int | None:
     return None
 
 
-async def _scout(life: Life, store: Store, node: str, hinted: asyncio.Event, pause: "Pause") -> None:
+async def _scout(life: Life, lookout: Lookout, hinted: asyncio.Event, pause: "Pause") -> None:
     told: tuple[AccountSlot, ...] | None = None
     unanswered = False
     if life.settings.test_mode:
@@ -48,7 +54,7 @@ async def _scout(life: Life, store: Store, node: str, hinted: asyncio.Event, pau
     while not life.stopping.is_set():
         was_hinted = hinted.is_set()
         hinted.clear()
-        due = await _look(store, node, life.settings.account_slots)
+        due = await _look(lookout, was_hinted)
         if due is None:
             if was_hinted:
                 pause.shorten()
@@ -64,9 +70,9 @@ async def _scout(life: Life, store: Store, node: str, hinted: asyncio.Event, pau
         await _wait(life, hinted, pause.next(due))
 
 
-async def _look(store: Store, node: str, slots: int) -> DueAccounts | None:
+async def _look(lookout: Lookout, hinted: bool) -> DueAccounts | None:
     try:
-        return await store.queue.due_accounts(node, slots)
+        return await lookout.next(hinted=hinted)
     except StorageUnavailable as e:
         _log.warning("cannot_look", error=e.detail)
         return None
@@ -79,6 +85,11 @@ class Pause:
         self._fixed = None if settings.dispatch_on_arrival else max(settings.send_loop_interval, SHORTEST)
         self._on_request = settings.test_mode or not polling
         self._seconds = SHORTEST
+
+    @property
+    def is_adaptive(self) -> bool:
+        """Whoever is to look at set times, or when asked, must not find out more in between."""
+        return self._fixed is None and not self._on_request
 
     def shorten(self) -> None:
         self._seconds = SHORTEST / 2

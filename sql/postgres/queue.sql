@@ -96,18 +96,22 @@ SELECT count(*) FROM (
 
 -- name: due_accounts
 -- A skip scan: one index probe an account with rows, and one a priority. Accounts whose lease expired come
--- whatever their condition, since somebody has to settle what its holder left behind.
+-- whatever their condition, since somebody has to settle what its holder left behind. Where only newer rows count,
+-- all accounts are probed: the skip scan would step over what an old snapshot keeps.
 WITH RECURSIVE seen AS (
-    (SELECT account_pk FROM q ORDER BY account_pk LIMIT 1)
+    (SELECT account_pk FROM q WHERE %(newer_than)s::float8 = 'infinity' ORDER BY account_pk LIMIT 1)
     UNION ALL
     SELECT n.account_pk FROM seen CROSS JOIN LATERAL (
         SELECT q.account_pk FROM q WHERE q.account_pk > seen.account_pk ORDER BY q.account_pk LIMIT 1) n),
+asked AS (
+    SELECT account_pk FROM seen UNION ALL SELECT pk FROM account WHERE %(newer_than)s::float8 < 'infinity'),
 head AS (
-    SELECT seen.account_pk, min(h.due_at) AS due_at
-    FROM seen CROSS JOIN (VALUES (0), (1), (2), (3)) p(priority) CROSS JOIN LATERAL (
-        SELECT q.due_at FROM q WHERE q.account_pk = seen.account_pk AND NOT q.held AND q.priority = p.priority
-        ORDER BY q.due_at LIMIT 1) h
-    GROUP BY seen.account_pk),
+    SELECT asked.account_pk, min(h.due_at) AS due_at
+    FROM asked CROSS JOIN (VALUES (0), (1), (2), (3)) p(priority) CROSS JOIN LATERAL (
+        SELECT q.due_at FROM q WHERE q.account_pk = asked.account_pk AND NOT q.held AND q.priority = p.priority
+          AND (q.due_at, q.id) >= (to_timestamp(extract(epoch FROM now())::float8 - %(newer_than)s::float8), 0)
+        ORDER BY q.due_at, q.id LIMIT 1) h
+    GROUP BY asked.account_pk),
 due AS (
     SELECT head.account_pk, greatest(head.due_at, coalesce(st.not_before, head.due_at)) AS at
     FROM head JOIN account a ON a.pk = head.account_pk LEFT JOIN account_state st ON st.account_pk = a.pk

@@ -63,18 +63,24 @@ SELECT count(*) FROM (
 
 -- name: due_accounts
 WITH RECURSIVE seen (account_pk) AS (
-    SELECT * FROM (SELECT account_pk FROM q ORDER BY account_pk LIMIT 1)
+    SELECT * FROM (SELECT account_pk FROM q WHERE :newer_than = 9e999 ORDER BY account_pk LIMIT 1)
     UNION ALL
     SELECT (SELECT q.account_pk FROM q WHERE q.account_pk > seen.account_pk ORDER BY q.account_pk LIMIT 1)
     FROM seen WHERE seen.account_pk IS NOT NULL),
 slots (slot) AS (SELECT 0 UNION ALL SELECT slot + 1 FROM slots WHERE slot + 1 < :slots),
+asked AS (
+    SELECT account_pk FROM seen WHERE account_pk IS NOT NULL UNION ALL SELECT pk FROM account WHERE :newer_than < 9e999),
 head AS (
-    SELECT seen.account_pk, min(
-        coalesce((SELECT q.due_at FROM q WHERE q.account_pk = seen.account_pk AND q.held = 0 AND q.priority = 0 ORDER BY q.due_at LIMIT 1), 9e18),
-        coalesce((SELECT q.due_at FROM q WHERE q.account_pk = seen.account_pk AND q.held = 0 AND q.priority = 1 ORDER BY q.due_at LIMIT 1), 9e18),
-        coalesce((SELECT q.due_at FROM q WHERE q.account_pk = seen.account_pk AND q.held = 0 AND q.priority = 2 ORDER BY q.due_at LIMIT 1), 9e18),
-        coalesce((SELECT q.due_at FROM q WHERE q.account_pk = seen.account_pk AND q.held = 0 AND q.priority = 3 ORDER BY q.due_at LIMIT 1), 9e18)
-    ) AS due_at FROM seen WHERE seen.account_pk IS NOT NULL),
+    SELECT asked.account_pk, min(
+        coalesce((SELECT q.due_at FROM q WHERE q.account_pk = asked.account_pk AND q.held = 0 AND q.priority = 0
+            AND q.due_at >= :now - :newer_than ORDER BY q.due_at LIMIT 1), 9e18),
+        coalesce((SELECT q.due_at FROM q WHERE q.account_pk = asked.account_pk AND q.held = 0 AND q.priority = 1
+            AND q.due_at >= :now - :newer_than ORDER BY q.due_at LIMIT 1), 9e18),
+        coalesce((SELECT q.due_at FROM q WHERE q.account_pk = asked.account_pk AND q.held = 0 AND q.priority = 2
+            AND q.due_at >= :now - :newer_than ORDER BY q.due_at LIMIT 1), 9e18),
+        coalesce((SELECT q.due_at FROM q WHERE q.account_pk = asked.account_pk AND q.held = 0 AND q.priority = 3
+            AND q.due_at >= :now - :newer_than ORDER BY q.due_at LIMIT 1), 9e18)
+    ) AS due_at FROM asked),
 due AS (
     SELECT head.account_pk, max(head.due_at, coalesce(st.not_before, 0)) AS at
     FROM head JOIN account a ON a.pk = head.account_pk LEFT JOIN account_state st ON st.account_pk = a.pk

@@ -17,7 +17,7 @@ from workers.control import AccountSlot
 from workers.frame import Life
 from workers.sender import loop
 from workers.sender.connect import Timeouts
-from workers.sender.watermark import QUICK
+from workers.watermark import QUICK
 
 OWNERS = count(1)
 

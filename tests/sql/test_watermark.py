@@ -5,6 +5,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import closing
 from dataclasses import dataclass
+from math import inf
 from typing import Any
 
 import psycopg
@@ -14,11 +15,12 @@ from loadtests.fill import Filler, Shape
 from mailproxy.config import Settings
 from mailproxy.looks import FROM_START, Bounds
 from mailproxy.model import AccountCondition, AccountPk, Priority
-from mailproxy.records import Claim
+from mailproxy.records import Claim, DueAccount
 from sql import looks, queries
 from sql.queue import SqlQueue
 from sql.store import SqlStore
-from tests.sql.conftest import Sender, World, back
+from tests.sql.conftest import NODE, Sender, World, back
+from workers.lookout import Lookout
 from workers.sender.claims import Claims
 
 ALWAYS = -1.0  # no look is as quick as that, so claims begin at the watermark however small the queue is
@@ -148,7 +150,7 @@ class Noting:
         return getattr(self.queue, name)
 
 
-@pytest.mark.parametrize("quick", [ALWAYS, float("inf")], ids=["slow", "quick"])
+@pytest.mark.parametrize("quick", [ALWAYS, inf], ids=["slow", "quick"])
 async def test_claims_begin_at_the_watermark_only_where_a_look_from_the_start_takes_long(
     quick: float, world: World
 ) -> None:
@@ -179,10 +181,64 @@ async def test_a_claim_keeps_to_its_bounds_and_to_the_order(world: World) -> Non
     names = [message.client_id for message in claim.messages]
     assert names == ["IMMEDIATE200", "IMMEDIATE100", "MEDIUM300", "MEDIUM200", "MEDIUM100"]
     assert claim.look is not None
-    assert claim.look.first == pytest.approx((float("inf"), float("inf"), float("inf"), now - 100.0))
+    assert claim.look.first == pytest.approx((inf, inf, inf, now - 100.0))
     left = await world.store.queue.look(world.account)
-    assert left.first == pytest.approx((now - 302.0, float("inf"), float("inf"), now - 300.0))
+    assert left.first == pytest.approx((now - 302.0, inf, inf, now - 300.0))
     assert left.wait == pytest.approx(left.first[0] - left.at)
+
+
+async def test_of_accounts_only_newer_rows_count_and_what_an_ended_lease_left_behind(world: World) -> None:
+    now = time.time()
+    pks = {name: await world.add_account(name) for name in ("old", "new", "later", "left", "none")}
+    for name, due in (
+        ("old", now - 100.0),
+        ("new", now - 10.0),
+        ("later", now + 100.0),
+        ("left", now - 100.0),
+    ):
+        await world.post(name, account_pk=pks[name], due_at=due)
+    await (await world.sender("dead", account=pks["left"])).lose_lease()
+    for newer_than, wanted in ((inf, {"old", "new", "left"}), (50.0, {"new", "left"})):
+        found = await world.store.queue.due_accounts(NODE, 1, newer_than)
+        assert {one.account_pk for one in found.accounts} == {pks[name] for name in wanted}
+        assert found.next_due_in == pytest.approx(100.0, abs=20.0)
+
+
+async def test_a_lookout_that_asks_for_newer_rows_knows_of_the_older_ones_all_the_same(world: World) -> None:
+    await world.post("a")
+    other = await world.add_account("other")
+    found = asyncio.Event()
+    lookout = Lookout(world.store.queue, NODE, 1, found.set, quick=ALWAYS)
+    here, there = DueAccount(world.account, 0), DueAccount(other, 0)
+    try:
+        assert (await lookout.next(hinted=False)).accounts == (here,)
+        await world.post("dated_back", account_pk=other, due_at=time.time() - LONG_AGO)
+        async with asyncio.timeout(20):
+            await found.wait()
+            assert (await lookout.next(hinted=False)).accounts == (here, there)
+            await world.store.directory.delete_messages(world.tenant, ["dated_back"])
+            while (await lookout.next(hinted=True)).accounts != (here,):
+                await asyncio.sleep(0.01)
+        third = await world.add_account("third")
+        await world.post("c", account_pk=third)
+        assert DueAccount(third, 0) in (await lookout.next(hinted=False)).accounts
+    finally:
+        await lookout.stop()
+
+
+async def test_a_lookout_looks_from_the_start_when_an_account_has_rested(world: World) -> None:
+    await world.post("a", due_at=time.time() - LONG_AGO)
+    tired = AccountCondition.BACKING_OFF
+    await world.store.queue.back_off(world.account, condition=tired, reason="", cause="", delay=0.2)
+    found = asyncio.Event()
+    lookout = Lookout(world.store.queue, NODE, 1, found.set, quick=ALWAYS)
+    try:
+        assert (await lookout.next(hinted=False)).accounts == ()
+        async with asyncio.timeout(20):
+            while not (await lookout.next(hinted=False)).accounts:
+                await asyncio.sleep(0.01)
+    finally:
+        await lookout.stop()
 
 
 @pytest.mark.parametrize("dialect", ["postgres"], indirect=True)
@@ -203,12 +259,16 @@ async def test_beside_an_old_snapshot_a_claim_reads_what_waits_and_not_what_was_
             whole = _blocks(settings, sender, query, FROM_START)
             assert whole > 3000
             assert _blocks(settings, sender, query, look.first) < min(300, whole / 10)
+        whole = _blocks(settings, sender, "due_accounts", FROM_START)
+        assert whole > 3000
+        assert _blocks(settings, sender, "due_accounts", FROM_START, newer_than=55.0) < 300
 
 
-def _blocks(settings: Settings, sender: Sender, query: str, since: Bounds) -> int:
+def _blocks(settings: Settings, sender: Sender, query: str, since: Bounds, newer_than: float = inf) -> int:
     """How many buffers the statement looks at; what it does is undone."""
     whose: dict[str, Any] = {"account": sender.account, "slot": 0, "epoch": sender.epoch}
     params = whose | {"limit": 10, "at": None, "longest": 1} | looks.since(since)
+    params |= {"node": NODE, "slots": 1, "newer_than": newer_than}
     (statement,) = queries.load("postgres")[query].statements
     with psycopg.connect(settings.database.url) as connection:
         explain = b"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) " + statement.encode()

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mailproxy.looks import FROM_START, Look
-from workers.sender.watermark import LONGEST_REST, MARGIN, QUICK, Watermark
+from workers.watermark import LONGEST_REST, MARGIN, QUICK, Watermark
 
 NOTHING = (inf, inf, inf, inf)
 SLOW = 100 * QUICK

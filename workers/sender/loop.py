@@ -41,7 +41,7 @@ from workers.sender.handover import Breakpoint, Gate, HandOver, passes
 from workers.sender.journal import Journal
 from workers.sender.origin import Origins, origin_of
 from workers.sender.prepare import Preparation, Render, prepare
-from workers.sender.watermark import QUICK
+from workers.watermark import QUICK
 
 RENEWALS_PER_LEASE = 3
 LINGER: Seconds = 2.0
