@@ -40,7 +40,7 @@ class Arbiter:
     noted: socket.socket
     not_for_children: Sequence[birth.Closable]
     listener: socket.socket | None
-    api_argv: Callable[[int], list[str]] | None
+    api: birth.Program | None
     reload: Callable[[], Settings]
     pace: Pace
     service_manager: ServiceManager
@@ -78,7 +78,7 @@ class Arbiter:
 
     def _single_roles(self) -> list[str]:
         names = [role.name for role in self.roles.singles]
-        return [API, *names] if self.api_argv else names
+        return [API, *names] if self.api else names
 
     def _fill(self, now: Instant) -> None:
         due = [vacancy for vacancy in self.vacancies if vacancy.not_before <= now]
@@ -158,15 +158,16 @@ class Arbiter:
         _log.info("started", role=role, owner=owner, pid=pid, accounts=len(vacancy.accounts))
 
     def _spawn(self, vacancy: Vacancy, number: int, owner: str) -> tuple[int, Channel | None]:
+        channels = [child.channel.sock for child in self.children.values() if child.channel]
         if vacancy.role == API:
-            assert self.api_argv is not None
+            assert self.api is not None
             assert self.listener is not None
-            return birth.execute(self.api_argv(self.listener.fileno()), self.listener), None
+            others = [end for end in self.not_for_children if end is not self.listener]
+            return birth.serve(self.api, self.listener, [self.selector, self.noted, *others, *channels]), None
         entries = {role.name: role.entry for role in self.roles.singles}
         entry = self.roles.sender if vacancy.role == SENDER else entries[vacancy.role]
         assert entry is not None
         life = Life(self.settings, vacancy.role, number, owner, vacancy.succeeds, vacancy.accounts)
-        channels = [child.channel.sock for child in self.children.values() if child.channel]
         return birth.fork(life, entry, [self.selector, self.noted, *self.not_for_children, *channels])
 
     def _pause(self, now: Instant) -> Seconds:

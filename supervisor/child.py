@@ -8,7 +8,7 @@ import socket
 import sys
 import threading
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -19,6 +19,10 @@ from workers.frame import FAILED, TRY_AGAIN, Entry, Life, run
 
 _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None, use_errno=True)
+
+
+Program = Callable[[int], int]
+"""Serves on the listening socket of this number until a signal ends it; returns the exit code."""
 
 
 class Closable(Protocol):
@@ -43,7 +47,7 @@ class Vacancy:
 
 @dataclass(slots=True, eq=False)
 class Child:
-    """A live process. `channel` is None for the API, which is another program and is up when it lasts."""
+    """A live process. `channel` is None for the API, a program that knows nothing of us and is up when it lasts."""
 
     pid: int
     role: str
@@ -91,12 +95,12 @@ def fork(life: Life, entry: Entry, not_for_the_child: Sequence[Closable]) -> tup
     return pid, Channel(ours)
 
 
-def execute(argv: Sequence[str], listener: socket.socket) -> int:
-    """The pid of a process that runs another program with the listening socket inherited."""
+def serve(program: Program, listener: socket.socket, not_for_the_child: Sequence[Closable]) -> int:
+    """The pid of a process in which `program` serves on the listening socket."""
     parent = os.getpid()
     pid = _fork()
     if pid == 0:
-        _become(argv, listener, parent)
+        _become(program, listener, parent, not_for_the_child)
     return pid
 
 
@@ -124,7 +128,9 @@ def _live(parents: Sequence[Closable], life: Life, entry: Entry, control: socket
         os._exit(code)
 
 
-def _become(argv: Sequence[str], listener: socket.socket, parent: int) -> None:
+def _become(
+    program: Program, listener: socket.socket, parent: int, not_for_the_child: Sequence[Closable]
+) -> None:
     with _last_frame():
         if sys.platform == "linux":
             _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
@@ -133,8 +139,11 @@ def _become(argv: Sequence[str], listener: socket.socket, parent: int) -> None:
         _reset_signals(signal.SIG_DFL)
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
-        os.set_inheritable(listener.fileno(), True)
-        os.execvp(argv[0], list(argv))  # noqa: S606 our own argv, no shell
+        for end in not_for_the_child:
+            end.close()
+        code = program(listener.fileno())
+        _flush()
+        os._exit(code)
 
 
 def _flush() -> None:

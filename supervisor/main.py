@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from mailproxy import log
 from mailproxy.config import Settings
 from supervisor.arbiter import Arbiter
+from supervisor.child import Program
 from supervisor.notify import service_manager
 from supervisor.plan import Pace, RoleSet
 from workers.frame import MISCONFIGURED, TRY_AGAIN
@@ -24,7 +25,7 @@ _log = log.get(__name__)
 def run(
     settings: Settings,
     roles: RoleSet,
-    api_argv: Callable[[int], list[str]] | None,
+    api: Program | None,
     *,
     node: str,
     reload: Callable[[], Settings],
@@ -32,13 +33,13 @@ def run(
 ) -> int:
     """Serve until a signal ends it; the exit code of the service.
 
-    `api_argv` makes the API's command line for the number of the listening socket; None: workers only.
+    `api` serves the API in a process of its own; None: workers only.
     SIGHUP calls `reload` for new settings (host and port stay as they are). Called from the main thread of a
     process that has imported what workers need, and has no other thread, event loop or open connection.
     """
     manager = service_manager(os.environ)
     try:
-        listener = _bind(settings.host, settings.port) if api_argv else None
+        listener = _bind(settings.host, settings.port) if api else None
     except OSError as error:
         _log.error("cannot_listen", host=settings.host, port=settings.port, error=str(error))
         return TRY_AGAIN if error.errno == errno.EADDRINUSE else MISCONFIGURED
@@ -50,9 +51,7 @@ def run(
         gc.freeze()
         stack.callback(gc.unfreeze)
         pace = pace or Pace()
-        arbiter = Arbiter(
-            settings, node, roles, noted, [note, *own], listener, api_argv, reload, pace, manager
-        )
+        arbiter = Arbiter(settings, node, roles, noted, [note, *own], listener, api, reload, pace, manager)
         code = arbiter.run()
     _log.info("stopped", code=code)
     return code

@@ -1,6 +1,6 @@
-"""The command line of gunicorn that the supervisor executes; nothing of gunicorn is needed to write it."""
+"""gunicorn as the supervisor's child runs it."""
 
-import sys
+from typing import Any
 
 from mailproxy.config import Settings
 
@@ -12,20 +12,39 @@ _SLOWEST_REQUEST = 30
 _KEEP_ALIVE = 15
 
 
-def gunicorn_argv(settings: Settings, fd: int, *, worker_class: str = WORKER_CLASS) -> list[str]:
-    """The command that serves the API on the listening socket `fd`, which the child must inherit.
+def serve(settings: Settings, fd: int, *, worker_class: str = WORKER_CLASS) -> int:
+    """Serve the API on the listening socket `fd` until a signal ends it; the exit code.
 
     Settings reach the workers through the environment alone: each reads it with `config.load`.
     """
-    options = {
+    # What only this process runs is not read by the one it was forked from.
+    from gunicorn.app.base import BaseApplication  # noqa: PLC0415
+    from gunicorn.util import import_app  # noqa: PLC0415
+
+    class Api(BaseApplication):  # type: ignore[misc]  # gunicorn is untyped
+        def load_config(self) -> None:
+            for name, value in _options(settings, fd, worker_class).items():
+                self.cfg.set(name, value)
+
+        def load(self) -> Any:
+            return import_app(APP)
+
+    try:
+        Api(prog="gunicorn").run()
+    except SystemExit as end:  # also that of a worker, which is forked in there
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
+    return 0
+
+
+def _options(settings: Settings, fd: int, worker_class: str) -> dict[str, Any]:
+    return {
         "bind": f"fd://{fd}",
         "workers": settings.api_workers,
-        "worker-class": worker_class,
-        "logger-class": LOGGER_CLASS,
-        "graceful-timeout": _SLOWEST_REQUEST,
+        "worker_class": worker_class,
+        "logger_class": LOGGER_CLASS,
+        "graceful_timeout": _SLOWEST_REQUEST,
         "timeout": 2 * _SLOWEST_REQUEST,
-        "keep-alive": _KEEP_ALIVE,
-        "log-level": settings.log_level.lower(),
+        "keepalive": _KEEP_ALIVE,
+        "loglevel": settings.log_level.lower(),
+        "control_socket_disable": True,
     }
-    flags = [part for name, value in options.items() for part in (f"--{name}", str(value))]
-    return [sys.executable, "-m", "gunicorn", *flags, "--no-control-socket", APP]

@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable
 
 from mailproxy import config, log, metrics
-from mailproxy.api.launch import gunicorn_argv
+from mailproxy.api import launch
 from mailproxy.cli.preparation import Halves, export, refuse_problems
 from mailproxy.config import Settings
 from mailproxy.keyfile import make_state_folder, node_id
@@ -47,7 +47,7 @@ def run_server(load: Callable[[], Settings], halves: Halves) -> int:
     return run(
         settings,
         WORKERS if halves.workers else NO_WORKERS,
-        (lambda fd: gunicorn_argv(config.load(os.environ), fd)) if halves.api else None,
+        (lambda fd: launch.serve(config.load(os.environ), fd)) if halves.api else None,
         node=node_id(settings),
         reload=reload,
     )

@@ -13,12 +13,20 @@ import httpx
 import psutil
 import pytest
 
-from mailproxy.api.launch import gunicorn_argv
+from mailproxy.api.launch import WORKER_CLASS
 from mailproxy.config import Settings
 from tests.api.conftest import ADMIN, free_socket, message
 
 PATIENCE = 20.0
 WORKER = "tests.api.impatient.ImpatientWorker"
+
+
+def _serving(fd: int, worker_class: str) -> list[str]:
+    serve = f"launch.serve(config.load(os.environ), {fd}, worker_class={worker_class!r})"
+    program = (
+        f"import os, sys; from mailproxy import config; from mailproxy.api import launch; sys.exit({serve})"
+    )
+    return [sys.executable, "-c", program]
 
 
 class Gunicorn:
@@ -30,9 +38,13 @@ class Gunicorn:
         self.log = log
         with log.open("wb") as output:
             self.process = subprocess.Popen(
-                gunicorn_argv(settings, self._listener.fileno(), worker_class=WORKER),
+                _serving(self._listener.fileno(), WORKER),
                 pass_fds=[self._listener.fileno()],
-                env={**environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+                env={
+                    **environ,
+                    "PYTHONPATH": str(Path(__file__).parents[2]),
+                    "GMP_API_WORKERS": str(settings.api_workers),
+                },
                 stdout=output,
                 stderr=output,
             )
@@ -200,7 +212,7 @@ def test_metrics_add_up_over_the_workers(gunicorn: Gunicorn) -> None:
 def test_a_configuration_that_does_not_fit_ends_gunicorn(settings: Settings, environ: dict[str, str]) -> None:
     listener = free_socket()
     wrong = subprocess.run(
-        gunicorn_argv(settings, listener.fileno()),
+        _serving(listener.fileno(), WORKER_CLASS),
         pass_fds=[listener.fileno()],
         env=environ | {"GMP_PORT": "many"},
         capture_output=True,
@@ -210,4 +222,3 @@ def test_a_configuration_that_does_not_fit_ends_gunicorn(settings: Settings, env
     listener.close()
     assert wrong.returncode != 0
     assert b"GMP_PORT" in wrong.stderr
-    assert sys.executable in gunicorn_argv(settings, 3)[0]

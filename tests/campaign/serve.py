@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any
 
 from mailproxy import config, log
-from mailproxy.api.launch import gunicorn_argv
+from mailproxy.api import launch
 from mailproxy.cli.composition import WORKERS
 from mailproxy.cli.preparation import BOTH, export, prepare
 from mailproxy.config import Settings
@@ -92,7 +92,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return run(
         settings,
         replace(WORKERS, sender=entry, singles=singles),
-        lambda fd: gunicorn_argv(config.load(os.environ), fd),
+        lambda fd: launch.serve(config.load(os.environ), fd),
         node=node_id(settings),
         reload=load,
     )

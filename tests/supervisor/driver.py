@@ -9,7 +9,7 @@ import os
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from mailproxy import log
 from mailproxy.config import Settings
@@ -123,11 +123,13 @@ def _settings() -> Settings:
     return Settings(**{"host": "127.0.0.1", "port": 0} | options)
 
 
-def _api_argv(fd: int) -> list[str]:
-    if (program := told("api-program")) is not None:
-        return [sys.executable, "-c", program]
+def _api(fd: int) -> NoReturn:
+    """Another program in the place of this one, so that nothing of it is hidden by what was forked."""
+    os.set_inheritable(fd, True)
     gunicorn = ["-m", "gunicorn", "--bind", f"fd://{fd}", "--no-control-socket", "--graceful-timeout", "3"]
-    return [sys.executable, *gunicorn, "tests.supervisor.driver:application"]
+    program = told("api-program")
+    words = [*gunicorn, "tests.supervisor.driver:application"] if program is None else ["-c", program]
+    os.execv(sys.executable, [sys.executable, *words])
 
 
 def main() -> int:
@@ -140,7 +142,7 @@ def main() -> int:
     return run(
         _settings(),
         roles,
-        _api_argv if options["api"] else None,
+        _api if options["api"] else None,
         node="node",
         reload=_settings,
         pace=Pace(silence=options["silence"], settling=0.5),

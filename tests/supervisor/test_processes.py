@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from supervisor.child import execute
+from supervisor.child import serve
 from tests.supervisor.conftest import Event, Service, Start, until
 
 
@@ -328,6 +328,6 @@ def test_a_process_with_threads_refuses_to_fork() -> None:
     thread = threading.Thread(target=end.wait)
     thread.start()
     with socket.socket() as listener, pytest.raises(AssertionError, match="fork"):
-        execute(["true"], listener)
+        serve(lambda _: 0, listener, [])
     end.set()
     thread.join()
