@@ -108,9 +108,9 @@ def of_stored(text: str | None) -> LargeFiles:
     switched off, and a storage of which it is not known who set it as none."""
     try:
         fields = json.loads(text or "{}")
-        trusted = fields if SET_BY_TENANT in fields else {**fields, "storage_url": None}
+        trusted = fields if fields.get(SET_BY_TENANT) is not None else {**fields, "storage_url": None}
         return of_fields(trusted)
-    except (TypeError, ValueError):
+    except (AttributeError, TypeError, ValueError):
         return LargeFiles()
 
 

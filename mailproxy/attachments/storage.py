@@ -139,6 +139,8 @@ class Storage:
         if digest not in self._systems:
             if reason := problem(place, self._base_dirs):
                 raise Unusable(reason)
+            if place.set_by_tenant and place.protocol == "file":
+                raise Unusable("only the admin may set a directory")
             if place.set_by_tenant and places.missing_secrets(place.protocol, wanted.secrets, place.options):
                 raise Unusable("the tenant's credentials for it are not there any more")
             resolver = self._resolver(place) if place.set_by_tenant and place.protocol == "s3" else None

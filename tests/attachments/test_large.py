@@ -158,6 +158,15 @@ def test_an_object_is_reached_as_whoever_saved_its_place_last_says() -> None:
     assert large.reached(theirs, None, keys) == (theirs, {})
 
 
+@pytest.mark.parametrize(
+    "more", ["", ', "set_by_tenant": null', ', "set_by_tenant": false, "set_by_tenant": null']
+)
+def test_a_storage_of_which_it_is_not_known_who_set_it_is_none(more: str) -> None:
+    text = '{"enabled": true, "action": "rewrite", "storage_url": "file:///srv"'
+    found = large.of_stored(text + more + "}")
+    assert (found.enabled, found.place) == (True, None)
+
+
 def test_the_error_of_a_rejected_message_names_file_and_sizes() -> None:
     wanted = LargeFiles(enabled=True, max_size_mb=1.0)
     assert large.over_limit("f", 2 * MIB, wanted) == "Attachment 'f' (2.0 MB) exceeds limit (1.0 MB)"

@@ -216,6 +216,14 @@ async def test_a_directory_elsewhere_is_refused(tmp_path: Path, where: str) -> N
     assert "GMP_LARGE_FILE_BASE_DIR" in failed.cause
 
 
+async def test_a_directory_is_never_a_tenants(tmp_path: Path) -> None:
+    (tmp_path / NAME).write_bytes(b"somebody else's")
+    async with _storage(tmp_path) as found:
+        failed = await found.read(Object(Place(f"file://{tmp_path}", set_by_tenant=True), NAME), 0, 1)
+    assert isinstance(failed, Failed)
+    assert "only the admin" in failed.cause
+
+
 def test_directories_are_off_until_the_operator_names_one(tmp_path: Path) -> None:
     reason = storage.problem(Place(f"file://{tmp_path}"), [])
     assert reason is not None

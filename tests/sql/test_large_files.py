@@ -1,17 +1,21 @@
 """Files behind links, on both databases."""
 
+import json
 import time
 from dataclasses import replace
 from typing import Any
 
+from mailproxy.attachments import large
 from mailproxy.attachments.large_file import LargeFile
 from mailproxy.attachments.links import new_object
 from mailproxy.attachments.places import Place
+from mailproxy.config import Settings
 from mailproxy.model import MessageId, TenantPk
 from mailproxy.records import TenantWrite
 from mailproxy.vault import Vault
+from sql import migrate
 from sql.store import SqlStore
-from tests.sql.conftest import World
+from tests.sql.conftest import World, run_sql
 
 FAR = 4e9
 
@@ -135,3 +139,31 @@ async def test_a_tenants_storage_secrets_stay_until_others_are_written(store: Sq
         tenant = await directory.tenant("t")
         assert tenant is not None
         assert tenant.large_file_secrets == stored
+
+
+async def test_what_was_never_checked_is_not_taken_for_the_admins(
+    store: SqlStore, settings: Settings, dialect: str
+) -> None:
+    """As the migration finds rows: those that passed the check have secrets, be they none."""
+    config = json.dumps({"enabled": True, "storage_url": "file:///srv", "set_by_tenant": False, "é": '"}'})
+    plain = json.dumps({"enabled": True, "storage_url": "file:///srv"})
+    for id_, text, secrets in (
+        ("unchecked", config, None),
+        ("older", plain, None),
+        ("empty", "{}", None),
+        ("checked", config, {}),
+    ):
+        write = TenantWrite(id_, large_file_config=text, large_file_secrets=secrets)
+        await store.directory.put_tenant(write, None, None)
+    [migration] = [one for one in migrate.known(dialect) if one.name.endswith("_unchecked_storages")]
+    run_sql(settings.database, migration.text)
+    stored = {one.id: one for one in await store.directory.tenants(active_only=False, after=None, limit=10)}
+    found = {id_: large.of_stored(one.large_file_config) for id_, one in stored.items()}
+    assert found["unchecked"].enabled
+    assert {id_: one.place for id_, one in found.items()} == {
+        "unchecked": None,
+        "older": None,
+        "empty": None,
+        "checked": Place("file:///srv"),
+    }
+    assert (stored["older"].large_file_config, stored["empty"].large_file_config) == (plain, "{}")
