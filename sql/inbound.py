@@ -30,7 +30,6 @@ from sql.queries import Step
 HEADER_KEPT = 64 << 10
 PAUSE: Seconds = 5.0
 LONGEST_PAUSE: Seconds = 60.0
-UNDERSTOOD = frozenset({Verdict.APPLIED, Verdict.UNMATCHED, Verdict.UNPROVEN})
 
 _log = log.get(__name__)
 
@@ -214,7 +213,7 @@ def _where(leased: Leased, arrival: Arrival) -> dict[str, object]:
 
 
 def _entered(leased: Leased, arrival: Arrival, effects: Effects, taken: TakenIn) -> list[Step]:
-    steps = [_seen_as(leased, arrival.fingerprint, taken)]
+    steps = [_seen_as(leased, arrival.fingerprint, effects, taken)]
     if isinstance(effects, Unreadable):
         steps.append(_quarantined(leased, arrival, effects.reason))
     if taken.verdict is Verdict.EARLY:
@@ -223,8 +222,7 @@ def _entered(leased: Leased, arrival: Arrival, effects: Effects, taken: TakenIn)
     return steps
 
 
-def _seen_as(leased: Leased, fingerprint: bytes, taken: TakenIn) -> Step:
-    disposable = taken.verdict in UNDERSTOOD or "auto-reply" in taken.counts
+def _seen_as(leased: Leased, fingerprint: bytes, effects: Effects, taken: TakenIn) -> Step:
     return Step(
         "seen_as",
         {
@@ -232,9 +230,19 @@ def _seen_as(leased: Leased, fingerprint: bytes, taken: TakenIn) -> Step:
             "fingerprint": fingerprint,
             "verdict": str(taken.verdict),
             "message": taken.message,
-            "disposable": disposable and leased.mailbox.disposes,
+            "disposable": leased.mailbox.disposes and _is_done_with(leased.mailbox, effects, taken),
         },
     )
+
+
+def _is_done_with(mailbox: Mailbox, effects: Effects, taken: TakenIn) -> bool:
+    """Whether nobody needs the mail any more. Somebody may read in an account's mailbox: there only what is about a
+    message of ours."""
+    if taken.verdict in (Verdict.EARLY, Verdict.QUARANTINED):
+        return False
+    if mailbox.account_pk is not None:
+        return taken.message is not None
+    return isinstance(effects, Returned) or effects == Nothing("auto-reply")
 
 
 def _quarantined(leased: Leased, arrival: Arrival, reason: str) -> Step:

@@ -186,6 +186,30 @@ async def test_servers_that_can_do_little_are_read_too(
     assert [len(folder.mails) for folder in kept] == ([] if processed == "delete" else [2])
 
 
+@pytest.mark.parametrize("dialect", ["sqlite"], indirect=True)
+async def test_what_somebody_has_flagged_in_an_accounts_mailbox_is_not_removed_with_bounces(
+    store: SqlStore, settings: Settings
+) -> None:
+    async with Imap(able="IDLE") as imap:
+        post = await make_post(store, settings, imap, enabled=False)
+        await post.world.add_account(
+            "own",
+            imap_host="127.0.0.1",
+            imap_port=imap.port,
+            imap_user="bounces",
+            imap_password="secret",
+            imap_ssl=False,
+        )
+        imap.deliver(b"From: eve@example.com\r\nSubject: hello\r\n\r\nsecond thoughts\r\n")
+        imap.inbox.mails[0].flags.add("\\Deleted")
+        await two_bounces(post)
+        async with post.reader():
+            await post.until(lambda: all("\\Deleted" in mail.flags for mail in imap.inbox.mails))
+            await post.until(lambda: imap.commands[-1] == "IDLE")
+    assert len(imap.inbox.mails) == 3
+    assert await post.events("m2") == [BOUNCE]
+
+
 @asynccontextmanager
 async def secured(tmp_path: Path, store: SqlStore, settings: Settings, **how: object) -> AsyncIterator[Post]:
     context = Authority().server_context(tmp_path)

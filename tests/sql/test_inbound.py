@@ -370,6 +370,27 @@ async def test_what_was_set_aside_is_forgotten_after_its_time_the_oldest_first(
     assert await inbound.forget_quarantined(60.0, limit=2) == 1
 
 
+@pytest.mark.parametrize("of_account", [False, True])
+async def test_what_is_understood_leaves_the_mailbox_and_somebodys_own_mail_stays(
+    world: World, of_account: bool
+) -> None:
+    message = await sent_message(world, "m1", "bob@example.com")
+    box = replace(BOX, account_pk=world.account, tenant_pk=world.tenant) if of_account else BOX
+    imap = await reader(world, box=box)
+    ours = (imap.token(message),)
+    delay = Fate(Told.DELAYED, ("bob@example.com",), "soft", "441")
+    about_ours = [
+        bounce(failed("bob@example.com"), proofs=ours),
+        bounce(failed("bob@example.com"), proofs=ours),
+        replace(bounce(delay, proofs=ours), kind="delay"),
+    ]
+    others = [bounce(failed("bob@example.com"), client_id="m2"), Nothing("auto-reply")]
+    for effects in (*about_ours, *others, Nothing("none"), Unreadable("?")):
+        await imap.take(effects)
+    expected = [1, 2, 3] if of_account else [1, 2, 3, 4, 5]
+    assert await world.store.inbound.undisposed(imap.leased, 9) == expected
+
+
 async def test_a_stranger_takes_nothing_in(world: World) -> None:
     imap = await reader(world)
     stranger = replace(imap, epoch=await world.process("stranger", role="imap"))

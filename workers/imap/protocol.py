@@ -184,19 +184,20 @@ class Dialogue(imaplib.IMAP4):
             raise self.error("the server has the mail, and gives nothing of it")
         return None
 
-    def remove(self, uids: Sequence[int]) -> None:
+    def remove(self, uids: Sequence[int], *, shared: bool) -> None:
+        """In a mailbox that is `shared`, a server without UIDPLUS would also remove what somebody else has flagged."""
         self._begin()
         self._asked("STORE", _set(uids), "+FLAGS.SILENT", r"(\Deleted)")
         if "UIDPLUS" in self.able:
             self._asked("EXPUNGE", _set(uids))
-        else:
+        elif not shared:
             self.expunge()
 
     def mark_seen(self, uids: Sequence[int]) -> None:
         self._begin()
         self._asked("STORE", _set(uids), "+FLAGS.SILENT", r"(\Seen)")
 
-    def move(self, uids: Sequence[int], folder: str) -> None:
+    def move(self, uids: Sequence[int], folder: str, *, shared: bool) -> None:
         """The folder is made where there is none."""
         self._begin()
         command = "MOVE" if "MOVE" in self.able else "COPY"
@@ -207,7 +208,7 @@ class Dialogue(imaplib.IMAP4):
         if status != "OK":
             raise self.error(f"the folder {folder!r} takes nothing: {_text(told)}")
         if command == "COPY":
-            self.remove(uids)
+            self.remove(uids, shared=shared)
 
     def idle(self, seconds: Seconds) -> None:
         """Until new mail is told of, at most `seconds` (RFC 2177); not at all where it was since the last search."""

@@ -97,14 +97,18 @@ class Session:
     async def header(self, uid: int) -> bytes | None:
         return await self._run(Stage.FETCH, COMMAND, partial(self._open.header, uid))
 
+    @property
+    def _is_shared(self) -> bool:
+        return self._mailbox.account_pk is not None
+
     async def delete(self, uids: Sequence[int]) -> None:
-        await self._run(Stage.READ, COMMAND, partial(self._open.remove, uids))
+        await self._run(Stage.READ, COMMAND, partial(self._open.remove, uids, shared=self._is_shared))
 
     async def mark_seen(self, uids: Sequence[int]) -> None:
         await self._run(Stage.READ, COMMAND, partial(self._open.mark_seen, uids))
 
     async def move(self, uids: Sequence[int], folder: str) -> None:
-        await self._run(Stage.READ, COMMAND, partial(self._open.move, uids, folder))
+        await self._run(Stage.READ, COMMAND, partial(self._open.move, uids, folder, shared=self._is_shared))
 
     async def idle(self, seconds: Seconds) -> None:
         await self._run(Stage.READ, seconds + COMMAND, partial(self._open.idle, seconds))
