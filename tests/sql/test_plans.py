@@ -19,6 +19,9 @@ ACCOUNTS = 20
 DUE_IN = "CASE WHEN i BETWEEN 200 AND 399 THEN -60 ELSE i END"
 
 
+pytestmark = pytest.mark.usefixtures("new_database")
+
+
 @pytest.fixture
 async def filled(store: SqlStore, world: World, settings: Settings) -> Settings:
     """Rows of twenty accounts, some claimed and charged to a limit, some due, most later; as many reports wait."""
