@@ -108,7 +108,8 @@ async def on_postgres(store: Store, settings: Settings, schedule: Sequence[Sched
     for scheduled in schedule:
         _enter(app, scheduled, store, settings)
     with suppress(ConnectorException):
-        async with app.open_async():
+        try:
+            await app.open_async()
             await _drop_stalled(app)
             await app.run_worker_async(
                 queues=[QUEUE],
@@ -120,6 +121,9 @@ async def on_postgres(store: Store, settings: Settings, schedule: Sequence[Sched
                 fetch_job_polling_interval=min(s.every for s in schedule) / 4,
                 shutdown_graceful_timeout=SHORT_DRAIN,
             )
+        finally:
+            # Also when a stop comes while it opens: what the pool had begun would keep the process from ending.
+            await app.close_async()
 
 
 def _enter(app: "App", scheduled: Scheduled, store: Store, settings: Settings) -> None:

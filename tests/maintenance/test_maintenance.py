@@ -21,7 +21,7 @@ from mailproxy.store import Store
 from tests.reporter.conftest import until
 from workers.frame import Life
 from workers.housekeeping import SCHEDULE, Scheduled, clean_up, expire, forget_dead, in_chunks
-from workers.maintenance import cron, entry, keep_house
+from workers.maintenance import cron, entry, keep_house, on_postgres
 
 
 async def tenant_with(store: Store, *messages: NewMessage) -> TenantPk:
@@ -223,6 +223,18 @@ async def test_the_program_registers_and_leaves(settings: Settings, store: Store
     life.stop(5.0)
     assert await asyncio.wait_for(program, 15) is None
     assert await store.fleet.processes() == []
+
+
+@pytest.mark.parametrize("dialect", ["postgres"], indirect=True)
+async def test_a_stop_while_it_connects_leaves_nothing_running(settings: Settings, store: Store):
+    others = asyncio.all_tasks()
+    for turns in range(1, 8):
+        program = asyncio.create_task(on_postgres(store, settings, SCHEDULE))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        program.cancel()
+        await asyncio.gather(program, return_exceptions=True)
+        assert asyncio.all_tasks() == others
 
 
 async def test_a_process_declared_dead_ends_to_be_started_anew(settings: Settings, store: Store):
