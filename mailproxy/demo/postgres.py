@@ -22,19 +22,21 @@ _MISSING = (
 
 
 @contextmanager
-def server() -> Iterator[str]:
+def server(within: Path | None = None) -> Iterator[str]:
     """The URL of a running server's maintenance database."""
-    with running() as (url, _):
+    with running(within) as (url, _):
         yield url
 
 
 @contextmanager
-def running() -> Iterator[tuple[str, int]]:
+def running(within: Path | None = None) -> Iterator[tuple[str, int]]:
     """The URL of a server's maintenance database, and its pid; server and folder are gone afterwards.
+
+    The folder is made `within` another, unless given the one for temporary files.
 
     Raises ConfigurationError when the wheel is not installed.
     """
-    with tempfile.TemporaryDirectory(prefix="mailproxy-pg-", ignore_cleanup_errors=True) as folder:
+    with tempfile.TemporaryDirectory(prefix="mailproxy-pg-", dir=within, ignore_cleanup_errors=True) as folder:
         Path(folder).chmod(0o755)  # root starts it as another user
         data = Path(folder).resolve() / "data"
         try:

@@ -8,6 +8,7 @@ from tests.process.conftest import LEASE, add_tenant
 from tests.process.peers import Load, SmtpServer, TenantEndpoint, letters
 from tests.process.service import running, until
 from tests.process.test_kills import SESSIONS, check_that_nothing_is_lost_or_doubled
+from tests.support import memory
 from tests.support.postgres_server import PostgresServer, own_server
 
 RECOVERY = 10.0
@@ -17,7 +18,7 @@ BATCH, MESSAGES = 2, 300
 def test_nothing_accepted_is_lost_or_doubled_when_the_database_stops_at_once(
     smtp: SmtpServer, endpoint: TenantEndpoint, tmp_path: Path
 ) -> None:
-    with own_server() as database:
+    with own_server(memory.folder()) as database:
         environ = {"GMP_DATABASE_URL": database.url, "MAIL_PROXY_ENCRYPTION_KEY": KEY}
         settings = {"GMP_LEASE_SECONDS": f"{LEASE:g}", "GMP_API_WORKERS": "2"}
         with running(tmp_path / "node", environ, **settings) as service:

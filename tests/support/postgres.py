@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import psycopg
 
 from mailproxy.demo import postgres as throw_away
+from tests.support import memory
 
 
 @contextmanager
@@ -17,7 +18,7 @@ def server() -> Iterator[str]:
     if given:
         yield given
         return
-    with throw_away.server() as url:
+    with throw_away.server(memory.folder()) as url:
         yield url
 
 

@@ -50,8 +50,10 @@ class PostgresServer:
 
 
 @contextmanager
-def own_server() -> Iterator[PostgresServer]:
-    with tempfile.TemporaryDirectory(prefix="mailproxy-pg-", ignore_cleanup_errors=True) as folder:
+def own_server(within: Path | None = None) -> Iterator[PostgresServer]:
+    with tempfile.TemporaryDirectory(
+        prefix="mailproxy-pg-", dir=within, ignore_cleanup_errors=True
+    ) as folder:
         Path(folder).chmod(0o755)  # root starts it as another user
         server = PostgresServer(Path(folder).resolve() / "data")
         server.start()
