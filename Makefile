@@ -5,6 +5,9 @@ BIN := $(VENV)/bin
 ARGS ?=
 # Tests mostly wait for processes and servers: more of them at a time than there are cores.
 JOBS ?= 4
+# Byte code is kept whatever the environment says, else each of the many processes that tests start compiles everything
+# anew; a file's tests share a service, so a file is run as a whole, in the order of tests/conftest.py.
+PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .PHONY: help demo docs test campaign corpus fuzz interop check deploy-check fix bench bench-scale locust run lock clean
@@ -26,7 +29,7 @@ demo: $(VENV)/.installed ## send 200 messages through a throw-away instance and 
 	$(BIN)/mail-proxy demo $(ARGS)
 
 test: $(VENV)/.installed ## run the test suite on PostgreSQL and SQLite (ARGS="-k name")
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
+	$(PYTEST) $(ARGS)
 
 campaign: $(VENV)/.installed ## kill, stop and starve real servers on both databases, then count (CAMPAIGN=long)
 	$(BIN)/python -m tests.campaign $(ARGS)

@@ -18,7 +18,26 @@ from tests.support import postgres
 from tests.support.reused import ReusedDatabase
 
 DIALECTS = ("postgres", "sqlite")
+FIRST = (
+    "process",
+    "campaign",
+    "deploy",
+    "examples",
+    "supervisor",
+    "imap",
+    "pec",
+    "cli",
+    "sender",
+    "attachments",
+)
 KEY = base64.b64encode(b"k" * 32).decode()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes long goes first: at the end, a worker with a long file would have the others wait."""
+    items.sort(
+        key=lambda item: FIRST.index(folder) if (folder := item.path.parent.name) in FIRST else len(FIRST)
+    )
 
 
 @pytest.fixture(autouse=True, scope="session")
