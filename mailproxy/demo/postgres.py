@@ -36,7 +36,9 @@ def running(within: Path | None = None) -> Iterator[tuple[str, int]]:
 
     Raises ConfigurationError when the wheel is not installed.
     """
-    with tempfile.TemporaryDirectory(prefix="mailproxy-pg-", dir=within, ignore_cleanup_errors=True) as folder:
+    with tempfile.TemporaryDirectory(
+        prefix="mailproxy-pg-", dir=within, ignore_cleanup_errors=True
+    ) as folder:
         Path(folder).chmod(0o755)  # root starts it as another user
         data = Path(folder).resolve() / "data"
         try:
