@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from mailproxy.client.reading import raw as _raw
+
 
 @dataclass(frozen=True, slots=True)
 class Instance:
@@ -12,7 +14,7 @@ class Instance:
     name: str
     created_at: float | None = None
     updated_at: float | None = None
-    raw: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
+    raw: Mapping[str, Any] = _raw()
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +31,7 @@ class Bounce:
     poll_interval: int = 60
     return_path: str | None = None
     processed: str = "delete"
-    raw: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
+    raw: Mapping[str, Any] = _raw()
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,4 +47,4 @@ class Command:
     object: str | None = None
     request_id: str | None = None
     payload: Mapping[str, Any] = field(default_factory=dict, repr=False)
-    raw: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
+    raw: Mapping[str, Any] = _raw()

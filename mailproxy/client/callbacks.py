@@ -3,13 +3,15 @@
 import json
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from mailproxy import webhooks
 from mailproxy.client.answers import RefusedRecipient
 from mailproxy.client.errors import UnexpectedAnswer
+from mailproxy.client.reading import each as _each
 from mailproxy.client.reading import many
+from mailproxy.client.reading import raw as _raw
 from mailproxy.model import Instant
 
 
@@ -31,16 +33,14 @@ class Report:
     error: str | None = None
     deferred_ts: float | None = None
     deferred_reason: str | None = None
-    refused_recipients: Sequence[RefusedRecipient] = field(
-        default=(), metadata={"of": lambda given: tuple(many(RefusedRecipient, given))}
-    )
+    refused_recipients: Sequence[RefusedRecipient] = _each(RefusedRecipient)
     recipient: str | None = None
     verified: bool | None = None
     bounce_ts: float | None = None
     bounce_type: str | None = None
     bounce_code: str | None = None
     bounce_reason: str | None = None
-    raw: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
+    raw: Mapping[str, Any] = _raw()
 
 
 def reports_in(

@@ -13,7 +13,7 @@ from mailproxy.received import Limit, Mail, Part, read, unencoded
 
 CERTIFICATION_FILE = "daticert.xml"
 
-_ADDRESS = re.compile(r"[^\s<>()\[\],;:\"'|]{1,64}@[^\s<>()\[\],;:\"'|]{1,255}")
+ADDRESS = re.compile(r"[^\s<>()\[\],;:\"'|]{1,64}@[^\s<>()\[\],;:\"'|]{1,255}")
 _MESSAGE_ID = re.compile(r"<[^<>\s]{1,500}>")
 _CAUSE = re.compile(
     r"^[ \t]{0,20}(?:errore|motivo|causa)[ \t]*:[ \t]*(\S[^\n]*)", re.IGNORECASE | re.MULTILINE
@@ -206,7 +206,7 @@ def _recipients(mail: Mail, kind: ReceiptKind, certified: Certification | None) 
 
 
 def _addresses(text: str) -> tuple[str, ...]:
-    found = (each.strip(".") for each in _ADDRESS.findall(text[:50_000]))
+    found = (each.strip(".") for each in ADDRESS.findall(text[:50_000]))
     return tuple(dict.fromkeys(each for each in found if each.isprintable()))
 
 

@@ -9,13 +9,13 @@ from enum import StrEnum
 from pathlib import Path
 
 from mailproxy.model import Seconds
+from mailproxy.pec.receipt import ADDRESS
 from mailproxy.pec.signed import Signed, signed_parts
 from mailproxy.received import read
 
 WITHIN: Seconds = 4.0
 
 _CAUSE = re.compile(r"Verify error:\s*(.+)|error:[0-9A-F]+:[^:]*:[^:]*:([^:\n]+)", re.IGNORECASE)
-_ADDRESS = re.compile(r"[^\s<>()\[\],;:\"'|]{1,64}@[^\s<>()\[\],;:\"'|]{1,255}")
 
 
 class Verdict(StrEnum):
@@ -75,7 +75,7 @@ def _verified(
     found = _run(place, trusted, within, has_content=has_content)
     if not found.is_valid:
         return Verification(Verdict.UNVERIFIED, found.cause, intact.content)
-    if not set(found.signers) & set(_ADDRESS.findall(author)):
+    if not set(found.signers) & set(ADDRESS.findall(author)):
         note = f"it is signed by {', '.join(found.signers) or 'nobody named'}, not by its author"
         return Verification(Verdict.UNVERIFIED, note, intact.content)
     return Verification(Verdict.VERIFIED, None, found.content)
