@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import TypedDict, Unpack
 
-from mailproxy.client.answers import Account
-from mailproxy.client.exchange import Context, Request, Steps, ask, path, present
+from mailproxy.client.answers import Account, Page
+from mailproxy.client.exchange import Context, Request, Steps, ask, every, path, present
 from mailproxy.client.reading import many, read
 from mailproxy.model import Seconds
 
@@ -43,15 +43,13 @@ class AccountChanges(AccountFields, total=False):
 
 def everything(context: Context, tenant_id: str | None = None) -> Steps[list[Account]]:
     """The tenant's accounts by id."""
-    found: list[Account] = []
-    cursor = None
-    while True:
+
+    def part(cursor: str | None) -> Steps[Page[Account]]:
         query = {"tenant_id": context.tenant(tenant_id), "cursor": cursor}
         answer = yield from ask(context, Request("GET", "/accounts", query))
-        found += many(Account, answer.get("accounts"))
-        cursor = answer.get("next_cursor")
-        if cursor is None:
-            return found
+        return Page(many(Account, answer.get("accounts")), answer.get("next_cursor"))
+
+    return (yield from every(part))
 
 
 def get(context: Context, account_id: str, tenant_id: str | None = None) -> Steps[Account]:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from mailproxy.client.answers import DeadLetter, Discarded, Page, Replayed
-from mailproxy.client.exchange import Context, Request, Steps, ask, present
+from mailproxy.client.exchange import Context, Request, Steps, ask, every, present
 from mailproxy.client.reading import many, read
 from mailproxy.model import Instant
 
@@ -39,14 +39,11 @@ def everything(
     until: Instant | str | None = None,
 ) -> Steps[list[DeadLetter]]:
     """All letters of events of this time; `page` gives them piece by piece."""
-    found: list[DeadLetter] = []
-    cursor = None
-    while True:
-        part = yield from page(context, tenant_id=tenant_id, since=since, until=until, cursor=cursor)
-        found += part.items
-        cursor = part.cursor
-        if cursor is None:
-            return found
+    return (
+        yield from every(
+            lambda cursor: page(context, tenant_id=tenant_id, since=since, until=until, cursor=cursor)
+        )
+    )
 
 
 def replay(

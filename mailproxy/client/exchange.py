@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from urllib.parse import quote
 
 from mailproxy.client import patience
+from mailproxy.client.answers import Page
 from mailproxy.client.errors import AnswerLost, ApiError, ClientError, UnexpectedAnswer, Unreachable, refusal
 from mailproxy.client.patience import Patience
 from mailproxy.model import Instant, Seconds
@@ -112,6 +113,19 @@ def ask(context: Context, request: Request) -> Steps[Any]:
             raise outcome
         was_lost = was_lost or isinstance(outcome, AnswerLost)
         yield Pause(delay)
+
+
+def every(part: Callable[[str | None], Steps[Page[T]]], most: int | None = None) -> Steps[list[T]]:
+    """All items of a list, or the first `most`: `part` asks for the page that a cursor leads to."""
+    found: list[T] = []
+    cursor = None
+    while most is None or len(found) < most:
+        page = yield from part(cursor)
+        found += page.items
+        cursor = page.cursor
+        if cursor is None:
+            break
+    return found[:most]
 
 
 def present(fields: Mapping[str, object]) -> dict[str, object]:

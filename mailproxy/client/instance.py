@@ -4,7 +4,7 @@ from typing import TypedDict, Unpack
 
 from mailproxy.client.answers import Page
 from mailproxy.client.answers_instance import Bounce, Command, Instance
-from mailproxy.client.exchange import Context, Request, Steps, ask
+from mailproxy.client.exchange import Context, Request, Steps, ask, every
 from mailproxy.client.reading import many, read
 from mailproxy.model import Instant
 
@@ -72,13 +72,7 @@ def commands(
     context: Context, *, limit: int | None = None, **wanted: Unpack[CommandFilters]
 ) -> Steps[list[Command]]:
     """All commands, or the newest `limit`; `commands_page` gives them piece by piece."""
-    found: list[Command] = []
-    cursor = None
-    while limit is None or len(found) < limit:
-        size = PAGE if limit is None else min(PAGE, limit - len(found))
-        part = yield from commands_page(context, cursor=cursor, limit=size, **wanted)
-        found += part.items
-        cursor = part.cursor
-        if cursor is None:
-            break
-    return found
+    size = PAGE if limit is None else min(PAGE, limit)
+    return (
+        yield from every(lambda cursor: commands_page(context, cursor=cursor, limit=size, **wanted), limit)
+    )

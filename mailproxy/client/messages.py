@@ -7,7 +7,7 @@ from typing import Any, Literal, TypedDict, Unpack
 from mailproxy.client.answers import Added, Event, Explanation, Message, Page, Removed
 from mailproxy.client.certified import Receipt
 from mailproxy.client.errors import StillWaiting
-from mailproxy.client.exchange import Context, Pause, Request, Steps, ask, path, present
+from mailproxy.client.exchange import Context, Pause, Request, Steps, ask, every, path, present
 from mailproxy.client.reading import many, read
 from mailproxy.model import Instant, Seconds
 
@@ -125,18 +125,14 @@ def everything(
     **wanted: Unpack[Filters],
 ) -> Steps[list[Message]]:
     """All messages, or the first `limit`; `page` gives them piece by piece."""
-    found: list[Message] = []
-    cursor = None
-    while limit is None or len(found) < limit:
-        size = PAGE if limit is None else min(PAGE, limit - len(found))
-        part = yield from page(
+    size = PAGE if limit is None else min(PAGE, limit)
+
+    def part(cursor: str | None) -> Steps[Page[Message]]:
+        return page(
             context, tenant_id=tenant_id, active_only=active_only, cursor=cursor, limit=size, **wanted
         )
-        found += part.items
-        cursor = part.cursor
-        if cursor is None:
-            break
-    return found
+
+    return (yield from every(part, limit))
 
 
 def pending(context: Context, tenant_id: str | None = None) -> Steps[list[Message]]:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 
 from mailproxy.client.answers import Page, Suppressed, Suppression
-from mailproxy.client.exchange import Context, Request, Steps, ask, present
+from mailproxy.client.exchange import Context, Request, Steps, ask, every, present
 from mailproxy.client.reading import many, read
 from mailproxy.model import Instant
 
@@ -36,14 +36,9 @@ def everything(
     context: Context, *, tenant_id: str | None = None, q: str | None = None, reason: str | None = None
 ) -> Steps[list[Suppression]]:
     """All entries by address; `page` gives them piece by piece."""
-    found: list[Suppression] = []
-    cursor = None
-    while True:
-        part = yield from page(context, tenant_id=tenant_id, q=q, reason=reason, cursor=cursor)
-        found += part.items
-        cursor = part.cursor
-        if cursor is None:
-            return found
+    return (
+        yield from every(lambda cursor: page(context, tenant_id=tenant_id, q=q, reason=reason, cursor=cursor))
+    )
 
 
 def add(

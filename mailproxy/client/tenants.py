@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any, TypedDict, Unpack
 
-from mailproxy.client.answers import Standing, Stored, Tenant, WebhookSecret
-from mailproxy.client.exchange import Context, Request, Steps, ask, path, present
+from mailproxy.client.answers import Page, Standing, Stored, Tenant, WebhookSecret
+from mailproxy.client.exchange import Context, Request, Steps, ask, every, path, present
 from mailproxy.client.reading import many, read
 from mailproxy.model import Instant, Seconds
 
@@ -29,15 +29,13 @@ class TenantFields(TypedDict, total=False):
 
 def everything(context: Context, active_only: bool = False) -> Steps[list[Tenant]]:
     """All tenants by id."""
-    found: list[Tenant] = []
-    cursor = None
-    while True:
+
+    def part(cursor: str | None) -> Steps[Page[Tenant]]:
         query = {"active_only": active_only or None, "cursor": cursor}
         answer = yield from ask(context, Request("GET", "/tenants", query))
-        found += many(Tenant, answer.get("tenants"))
-        cursor = answer.get("next_cursor")
-        if cursor is None:
-            return found
+        return Page(many(Tenant, answer.get("tenants")), answer.get("next_cursor"))
+
+    return (yield from every(part))
 
 
 def get(context: Context, tenant_id: str) -> Steps[Tenant]:
@@ -105,11 +103,9 @@ def end_webhook_secrets(context: Context, tenant_id: str) -> Steps[None]:
 
 def sync_status(context: Context) -> Steps[list[Standing]]:
     """How the calls to each tenant's application stand."""
-    found: list[Standing] = []
-    cursor = None
-    while True:
+
+    def part(cursor: str | None) -> Steps[Page[Standing]]:
         answer = yield from ask(context, Request("GET", "/tenants/sync-status", {"cursor": cursor}))
-        found += many(Standing, answer.get("tenants"))
-        cursor = answer.get("next_cursor")
-        if cursor is None:
-            return found
+        return Page(many(Standing, answer.get("tenants")), answer.get("next_cursor"))
+
+    return (yield from every(part))
