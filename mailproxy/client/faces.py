@@ -79,6 +79,7 @@ class Instance(Group[BlockingConnection]):
     reload_bounce = Blocking(instance.reload_bounce)
     commands = Blocking(instance.commands)
     commands_page = Blocking(instance.commands_page)
+    export_commands = Blocking(instance.export_commands)
 
 
 class MailProxyClient(BlockingConnection):
@@ -189,6 +190,7 @@ class AsyncInstance(Group[AsyncConnection]):
     reload_bounce = Awaited(instance.reload_bounce)
     commands = Awaited(instance.commands)
     commands_page = Awaited(instance.commands_page)
+    export_commands = Awaited(instance.export_commands)
 
 
 class AsyncMailProxyClient(AsyncConnection):

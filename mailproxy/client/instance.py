@@ -76,3 +76,9 @@ def commands(
     return (
         yield from every(lambda cursor: commands_page(context, cursor=cursor, limit=size, **wanted), limit)
     )
+
+
+def export_commands(context: Context, **wanted: Unpack[CommandFilters]) -> Steps[bytes]:
+    """All commands as a JSON object a line, the oldest first."""
+    found: bytes = yield from ask(context, Request("GET", "/command-log/export", {**wanted}, is_json=False))
+    return found
