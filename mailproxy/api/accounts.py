@@ -39,7 +39,11 @@ async def change(call: Call, query: TenantQuery, body: AccountChange) -> Answer:
 
 async def show(call: Call, query: TenantQuery) -> Answer:
     _, view = await _one(call, query.tenant_id)
-    return {"ok": True, **shapes.account(view)}
+    shown = {"ok": True, **shapes.account(view)}
+    if view.account.imap_host is None:
+        return shown
+    health = await call.store.inbound.health(view.account.pk)
+    return shown | {"mailbox": shapes.mailbox_health(health, enabled=True)}
 
 
 async def listing(call: Call, query: PageQuery) -> Answer:

@@ -265,8 +265,21 @@ class AccountInfo(TypedDict):
     updated_at: Moment
 
 
+class MailboxHealth(TypedDict):
+    """How the reading of a mailbox goes."""
+
+    state: Literal["off", "waiting", "ok", "failing"]
+    checked_ts: NotRequired[Moment]
+    failure: NotRequired[str]
+    failures: Count
+    failing_since: NotRequired[Moment]
+    next_try: NotRequired[Moment]
+    quarantined: Count
+
+
 class Account(AccountInfo):
     ok: Literal[True]
+    mailbox: NotRequired[MailboxHealth]
 
 
 class Accounts(Done):

@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from typing_extensions import NotRequired, TypedDict  # noqa: UP035 - pydantic reads these on 3.11
 
-from mailproxy.api.schemas import Count, Done, Moment
+from mailproxy.api.schemas import Count, Done, MailboxHealth, Moment
 
 
 class CommandInfo(TypedDict):
@@ -41,18 +41,6 @@ class BounceInfo(TypedDict):
     return_path: NotRequired[str]
     processed: str
     strict: bool
-
-
-class MailboxHealth(TypedDict):
-    """How the reading of a mailbox goes."""
-
-    state: Literal["off", "waiting", "ok", "failing"]
-    checked_ts: NotRequired[Moment]
-    failure: NotRequired[str]
-    failures: Count
-    failing_since: NotRequired[Moment]
-    next_try: NotRequired[Moment]
-    quarantined: Count
 
 
 class Bounce(BounceInfo):

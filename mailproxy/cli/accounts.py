@@ -181,7 +181,7 @@ def _details(place: Place, account: Account) -> dict[str, object]:
         "Above the limit": account.limit_behavior,
         "Connection age": f"{account.ttl} s",
         "Unknown outcome": account.on_unknown_outcome,
-        **_mailbox(account),
+        **_mailbox(account, time.time()),
         "State": account.state,
         **condition(account, time.time()),
         "What helps": _remedy(place, account),
@@ -190,13 +190,19 @@ def _details(place: Place, account: Account) -> dict[str, object]:
     }
 
 
-def _mailbox(account: Account) -> dict[str, object]:
+def _mailbox(account: Account, now: Instant) -> dict[str, object]:
+    health = account.mailbox
     return {
         "Certified (PEC)": (account.pec_address or "yes") if account.is_pec_account else None,
         "IMAP": f"{account.imap_host}:{account.imap_port}" if account.imap_host else None,
         "IMAP user": account.imap_user,
         "IMAP password": "***" if account.imap_password_set else None,
         "IMAP folder": account.imap_folder,
+        "Mailbox": health.get("state"),
+        "Last read": show.moment_beside(health.get("checked_ts"), now),
+        "Not read because": health.get("failure"),
+        "Failing since": show.moment_beside(health.get("failing_since"), now),
+        "Set aside": health.get("quarantined") or None,
     }
 
 

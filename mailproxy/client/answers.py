@@ -279,7 +279,10 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """An SMTP account without its secrets, and how it fares: `state` is ok, backing_off or breaker_open."""
+    """An SMTP account without its secrets, and how it fares: `state` is ok, backing_off or breaker_open.
+
+    `mailbox` says how the reading of its mailbox goes; lists of accounts leave it out.
+    """
 
     id: str
     tenant_id: str
@@ -314,6 +317,7 @@ class Account:
     state_remedy: str | None = None
     next_try: float | None = None
     limits: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    mailbox: Mapping[str, Any] = field(default_factory=dict)
     created_at: float | None = None
     updated_at: float | None = None
     raw: Mapping[str, Any] = _raw()

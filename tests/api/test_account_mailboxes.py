@@ -5,6 +5,7 @@ from typing import Any
 import httpx
 import pytest
 
+from mailproxy.instance import BounceSettings
 from tests.api.conftest import Api
 
 pytestmark = pytest.mark.parametrize("dialect", ["sqlite"], indirect=True)
@@ -63,6 +64,27 @@ async def test_a_change_of_something_else_keeps_the_mailbox(tenant: httpx.AsyncC
     assert {k: v for k, v in after.items() if k not in changed} == {
         k: v for k, v in before.items() if k not in changed
     }
+
+
+async def test_an_account_says_how_the_reading_of_its_mailbox_goes(
+    api: Api, tenant: httpx.AsyncClient
+) -> None:
+    async def mailbox() -> dict[str, Any]:
+        return dict((await tenant.get("/account/pec")).json()["mailbox"])
+
+    await api.admin.post("/account", json=account(**MAILBOX))
+    assert await mailbox() == {"state": "waiting", "failures": 0, "quarantined": 0}
+    inbound = api.store.inbound
+    epoch = await api.store.fleet.register("imap", "here", "imap")
+    bounces = BounceSettings(False, None, 993, None, None, "INBOX", True, 60.0, None, "delete")
+    (due,) = await inbound.account_mailboxes(bounces, held=(), limit=9)
+    leased = await inbound.lease(due, epoch=epoch, ttl=60.0)
+    assert leased is not None
+    await inbound.settle(leased, epoch, failure="login refused", wait=60.0)
+    shown = await mailbox()
+    assert (shown["state"], shown["failures"], shown["failure"]) == ("failing", 1, "login refused")
+    assert shown["checked_ts"] == shown["failing_since"] < shown["next_try"]
+    assert "mailbox" not in (await tenant.get("/accounts")).json()["accounts"][0]
 
 
 async def test_certified_mail_in_doubt_is_held_unless_told_otherwise(tenant: httpx.AsyncClient) -> None:

@@ -285,7 +285,7 @@ _ACCOUNTS = {
         "getAccount",
         "Look at an account",
         schemas.Account,
-        examples.DONE | examples.ACCOUNT,
+        examples.DONE | examples.ACCOUNT | {"mailbox": examples.MAILBOX_HEALTH},
         given=_OF_ACCOUNT,
         errors=(_ACCOUNT_GONE,),
     ),
