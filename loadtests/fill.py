@@ -122,6 +122,25 @@ class Filler:
             " SELECT pk, 'main', '127.0.0.1', 25 FROM tenant WHERE id LIKE 'filled%'"
         )
 
+    def mailboxes(self, mails: int) -> None:
+        """Of some tenants' accounts, each with mails that were read and one that is parked."""
+        numbers = _NUMBERS[self._dialect].format(first=1, last=mails)
+        self.run("UPDATE account SET imap_host = '127.0.0.1' WHERE pk % 100 = 0")
+        self.run(
+            "INSERT INTO mailbox (account_pk, place) SELECT pk, 'x' FROM account WHERE imap_host IS NOT NULL"
+        )
+        octets = (
+            "CAST(pk || ' ' || i AS bytea)" if self._server is not None else "CAST(pk || ' ' || i AS BLOB)"
+        )
+        self.run(
+            "INSERT INTO inbound_seen (mailbox_pk, fingerprint, uidvalidity, uid, verdict, at)"
+            f" SELECT pk, {octets}, 1, i, 'applied', {self._moment('i')} FROM mailbox CROSS JOIN {numbers}"
+        )
+        self.run(
+            "INSERT INTO parked (mailbox_pk, fingerprint, octets, next_try_at, until)"
+            " SELECT mailbox_pk, fingerprint, fingerprint, at, at FROM inbound_seen WHERE uid % 10 = 0"
+        )
+
     def _queued(self, shape: Shape, former: int) -> None:
         self.run(
             "INSERT INTO q (id, tenant_pk, account_pk, due_at, expires_at, priority, held)"

@@ -6,7 +6,7 @@ SELECT a.pk, a.tenant_pk, t.id, a.id, a.version, a.host, a.port, a.username, a.s
        a.batch_size, a.max_retries, a.retry_delays, a.on_unknown_outcome, a.limit_behavior, a.host_set_by_tenant,
        a.is_pec_account, a.pec_address, a.imap_host, a.imap_port, a.imap_user, a.imap_secret, a.imap_folder, a.imap_ssl,
        a.imap_host_set_by_tenant
-FROM account a JOIN tenant t ON t.pk = a.tenant_pk LEFT JOIN mailbox b ON b.account_pk = a.pk
+FROM account a JOIN tenant t ON t.pk = a.tenant_pk LEFT JOIN mailbox b ON coalesce(b.account_pk, 0) = a.pk
 WHERE a.imap_host IS NOT NULL AND t.active AND a.pk <> ALL(%(held)s::bigint[])
   AND (coalesce(b.lease_until, now()) <= now() OR b.epoch IN (SELECT epoch FROM process WHERE owner = ANY(%(succeeds)s)))
   AND (%(asked)s OR coalesce(b.next_try_at, now()) <= now())
@@ -178,10 +178,11 @@ FROM mailbox b WHERE coalesce(b.account_pk, 0) = %(account)s;
 SELECT count(*) FROM mailbox WHERE failing_since IS NOT NULL;
 
 -- name: forget_seen
--- A mail that lies in its mailbox for longer finds no message any more.
-DELETE FROM inbound_seen WHERE (mailbox_pk, fingerprint) IN (
-    SELECT mailbox_pk, fingerprint FROM inbound_seen WHERE at < now() - make_interval(secs => %(older_than)s)
-    ORDER BY at LIMIT %(limit)s) RETURNING 1;
+-- A mail that lies in its mailbox for longer finds no message any more. By place, as a key of two columns may be looked up
+-- by reading the whole table.
+DELETE FROM inbound_seen WHERE ctid = ANY(ARRAY(
+    SELECT ctid FROM inbound_seen WHERE at < now() - make_interval(secs => %(older_than)s)
+    ORDER BY at LIMIT %(limit)s)) RETURNING 1;
 
 -- name: forget_quarantined
 DELETE FROM quarantine WHERE pk IN (

@@ -91,6 +91,7 @@ CREATE TABLE account (
     CONSTRAINT account_tenant_pk_fkey FOREIGN KEY (tenant_pk) REFERENCES tenant(pk) ON DELETE CASCADE,
     CONSTRAINT account_tenant_pk_id_key UNIQUE (tenant_pk, id)
 );
+CREATE INDEX account_mailbox ON public.account USING btree (pk) WHERE (imap_host IS NOT NULL);
 
 CREATE TABLE account_state (
     account_pk bigint NOT NULL,

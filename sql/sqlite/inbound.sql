@@ -5,7 +5,7 @@ SELECT a.pk, a.tenant_pk, t.id, a.id, a.version, a.host, a.port, a.username, a.s
        a.batch_size, a.max_retries, a.retry_delays, a.on_unknown_outcome, a.limit_behavior, a.host_set_by_tenant,
        a.is_pec_account, a.pec_address, a.imap_host, a.imap_port, a.imap_user, a.imap_secret, a.imap_folder, a.imap_ssl,
        a.imap_host_set_by_tenant
-FROM account a JOIN tenant t ON t.pk = a.tenant_pk LEFT JOIN mailbox b ON b.account_pk = a.pk
+FROM account a JOIN tenant t ON t.pk = a.tenant_pk LEFT JOIN mailbox b ON coalesce(b.account_pk, 0) = +a.pk
 WHERE a.imap_host IS NOT NULL AND t.active AND a.pk NOT IN (SELECT value FROM json_each(:held))
   AND (coalesce(b.lease_until, :now) <= :now OR b.epoch IN (
       SELECT epoch FROM process WHERE owner IN (SELECT value FROM json_each(:succeeds))))

@@ -413,3 +413,5 @@ CREATE TABLE message_content (
 CREATE INDEX message_content_content ON message_content (content_pk);
 
 CREATE INDEX quarantine_at ON quarantine (at);
+
+CREATE INDEX account_mailbox ON account (pk) WHERE imap_host IS NOT NULL;
