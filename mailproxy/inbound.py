@@ -243,6 +243,21 @@ class Parked:
 
 
 @dataclass(frozen=True, slots=True)
+class SetAside:
+    """A mail that could not be read, and stayed in its mailbox; without `account_id` in the instance's. `header` is
+    what there was of it, up to its body."""
+
+    number: int
+    tenant_id: str | None
+    account_id: str | None
+    uidvalidity: int
+    uid: int
+    reason: str
+    at: Instant
+    header: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Health:
     """How the reading of a mailbox stands; `account_pk` None: the instance's."""
 

@@ -10,7 +10,7 @@ from mailproxy import pec
 from mailproxy.attachments.large import SET_BY_TENANT
 from mailproxy.audit import Entry
 from mailproxy.figures import Overview, SyncStanding, Totals
-from mailproxy.inbound import Health
+from mailproxy.inbound import Health, SetAside
 from mailproxy.instance import BounceSettings, Stored, name
 from mailproxy.model import AccountCondition, EventDetail, Instant, Seconds, State, public_pk
 from mailproxy.records import AccountView, EventView, MessageView, RecipientOutcome, Tenant, Window
@@ -18,6 +18,7 @@ from mailproxy.redaction import HIDDEN
 from mailproxy.reports import DeadLetter
 from mailproxy.suppressions import Suppression
 
+_HEADER_SHOWN = 8 << 10
 _TENANT = ("name", "client_base_url", "client_sync_path", "client_attachment_path")
 _ACCOUNT = (
     "host",
@@ -267,6 +268,21 @@ def mailbox_health(found: Health | None, *, enabled: bool) -> dict[str, Any]:
             "failing_since": seconds(found.failing_since),
             "next_try": seconds(found.next_try_at) if state == "failing" else None,
             "quarantined": found.quarantined,
+        }
+    )
+
+
+def set_aside(found: SetAside) -> dict[str, Any]:
+    return present(
+        {
+            "number": found.number,
+            "ts": seconds(found.at),
+            "tenant_id": found.tenant_id,
+            "account_id": found.account_id,
+            "uidvalidity": found.uidvalidity,
+            "uid": found.uid,
+            "reason": found.reason,
+            "header": found.header[:_HEADER_SHOWN].decode("utf-8", "replace"),
         }
     )
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Protocol
 
-from mailproxy.inbound import Arrival, Effects, Health, Leased, Mailbox, Ours, Parked, TakenIn
+from mailproxy.inbound import Arrival, Effects, Health, Leased, Mailbox, Ours, Parked, SetAside, TakenIn
 from mailproxy.instance import BounceSettings
 from mailproxy.model import AccountPk, Epoch, Seconds
 
@@ -79,6 +79,9 @@ class Inbound(Protocol):
     async def health(self, account: AccountPk | None) -> Health | None: ...
     async def failing(self) -> int:
         """How many mailboxes cannot be read."""
+
+    async def quarantined(self, tenant_id: str | None, *, before: int | None, limit: int) -> list[SetAside]:
+        """Mails that were set aside, of all mailboxes or of a tenant's accounts; the newest come first."""
 
     async def forget_quarantined(self, older_than: Seconds, *, limit: int) -> int: ...
     async def forget_seen(self, older_than: Seconds, *, limit: int) -> int:

@@ -14,6 +14,7 @@ from mailproxy.inbound import (
     Ours,
     Parked,
     Returned,
+    SetAside,
     TakenIn,
     Unreadable,
     Verdict,
@@ -192,6 +193,11 @@ class SqlInbound:
 
     async def forget_seen(self, older_than: Seconds, *, limit: int) -> int:
         return len(await self.engine.write(lambda: one("forget_seen", older_than=older_than, limit=limit)))
+
+    async def quarantined(self, tenant_id: str | None, *, before: int | None, limit: int) -> list[SetAside]:
+        which = {"tenant_id": tenant_id, "before": before, "limit": limit}
+        found = await self.engine.read(lambda: one("quarantined", **which))
+        return [SetAside(*row) for row in found]
 
     async def forget_quarantined(self, older_than: Seconds, *, limit: int) -> int:
         gone = await self.engine.write(lambda: one("forget_quarantined", older_than=older_than, limit=limit))

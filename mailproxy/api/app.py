@@ -12,6 +12,7 @@ from mailproxy.api import (
     instance,
     messages,
     pages,
+    quarantine,
     service,
     submission,
     suppressions,
@@ -67,6 +68,7 @@ ROUTES: tuple[Route, ...] = (
     Route("PUT", "/instance", instance.change, _ADMIN, "Changed as given."),
     Route("GET", "/instance/bounce", instance.show_bounce, _ADMIN, "How bounces are fetched."),
     Route("PUT", "/instance/bounce", instance.change_bounce, _ADMIN, "Changed as given."),
+    Route("GET", "/quarantine", quarantine.listing, _ADMIN, "A page of mails, the newest first."),
     Route("POST", "/instance/bounce/reload", instance.reload_bounce, _ADMIN, "The reader was woken."),
     Route("POST", "/instance/reload-bounce", instance.reload_bounce, _ADMIN, "The reader was woken."),
     Route(

@@ -27,6 +27,24 @@ class Commands(Done):
     next_cursor: NotRequired[str]
 
 
+class SetAside(TypedDict):
+    """A mail that could not be read; it lies in its mailbox."""
+
+    number: int
+    ts: Moment
+    tenant_id: NotRequired[str]
+    account_id: NotRequired[str]
+    uidvalidity: int
+    uid: int
+    reason: str
+    header: str
+
+
+class Quarantine(Done):
+    mails: list[SetAside]
+    next_cursor: NotRequired[str]
+
+
 class BounceInfo(TypedDict):
     """How bounces are fetched; the password is not shown."""
 

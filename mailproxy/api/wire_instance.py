@@ -41,6 +41,12 @@ class CommandsQuery(CommandsFilter):
     cursor: str | None = None
 
 
+class QuarantineQuery(Form):
+    tenant_id: str | None = None
+    limit: Annotated[int, Field(ge=1, le=500)] = 100
+    cursor: str | None = None
+
+
 class BounceChange(Form):
     """PUT: only what is given changes."""
 

@@ -35,6 +35,21 @@ class Bounce:
 
 
 @dataclass(frozen=True, slots=True)
+class SetAside:
+    """A mail that could not be read, in the mailbox of an account or, without one, of the instance."""
+
+    number: int
+    ts: float
+    uidvalidity: int
+    uid: int
+    reason: str
+    header: str
+    tenant_id: str | None = None
+    account_id: str | None = None
+    raw: Mapping[str, Any] = _raw()
+
+
+@dataclass(frozen=True, slots=True)
 class Command:
     """Something that was commanded over the API: by whom, about what, and the status it ended with."""
 

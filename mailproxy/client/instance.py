@@ -3,7 +3,7 @@
 from typing import TypedDict, Unpack
 
 from mailproxy.client.answers import Page
-from mailproxy.client.answers_instance import Bounce, Command, Instance
+from mailproxy.client.answers_instance import Bounce, Command, Instance, SetAside
 from mailproxy.client.exchange import Context, Request, Steps, ask, every
 from mailproxy.client.reading import many, read
 from mailproxy.model import Instant
@@ -57,6 +57,20 @@ def update_bounce(context: Context, **fields: Unpack[BounceFields]) -> Steps[Non
 def reload_bounce(context: Context) -> Steps[None]:
     """Look into the bounce mailbox at once, as it is set now; raises BadRequest when it is not set."""
     yield from ask(context, Request("POST", "/instance/bounce/reload"))
+
+
+def quarantine(
+    context: Context, *, tenant_id: str | None = None, limit: int | None = None
+) -> Steps[list[SetAside]]:
+    """Mails that could not be read, all or the newest `limit`, the newest first."""
+    size = PAGE if limit is None else min(PAGE, limit)
+
+    def part(cursor: str | None) -> Steps[Page[SetAside]]:
+        query = {"tenant_id": tenant_id, "cursor": cursor, "limit": size}
+        answer = yield from ask(context, Request("GET", "/quarantine", query))
+        return Page(many(SetAside, answer.get("mails")), answer.get("next_cursor"))
+
+    return (yield from every(part, limit))
 
 
 def commands_page(

@@ -184,6 +184,12 @@ DELETE FROM inbound_seen WHERE ctid = ANY(ARRAY(
     SELECT ctid FROM inbound_seen WHERE at < now() - make_interval(secs => %(older_than)s)
     ORDER BY at LIMIT %(limit)s)) RETURNING 1;
 
+-- name: quarantined
+SELECT z.pk, t.id, a.id, z.uidvalidity, z.uid, z.reason, extract(epoch FROM z.at)::float8, z.octets
+FROM quarantine z JOIN mailbox b ON b.pk = z.mailbox_pk LEFT JOIN account a ON a.pk = b.account_pk LEFT JOIN tenant t ON t.pk = a.tenant_pk
+WHERE (%(before)s::bigint IS NULL OR z.pk < %(before)s) AND (%(tenant_id)s::text IS NULL OR t.id = %(tenant_id)s)
+ORDER BY z.pk DESC LIMIT %(limit)s;
+
 -- name: forget_quarantined
 DELETE FROM quarantine WHERE pk IN (
     SELECT pk FROM quarantine WHERE at < now() - make_interval(secs => %(older_than)s) ORDER BY at LIMIT %(limit)s) RETURNING 1;

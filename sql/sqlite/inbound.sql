@@ -161,6 +161,12 @@ DELETE FROM inbound_seen WHERE (mailbox_pk, fingerprint) IN (
     SELECT mailbox_pk, fingerprint FROM inbound_seen WHERE at < :now - :older_than
     ORDER BY at LIMIT :limit) RETURNING 1;
 
+-- name: quarantined
+SELECT z.pk, t.id, a.id, z.uidvalidity, z.uid, z.reason, z.at, z.octets
+FROM quarantine z JOIN mailbox b ON b.pk = z.mailbox_pk LEFT JOIN account a ON a.pk = b.account_pk LEFT JOIN tenant t ON t.pk = a.tenant_pk
+WHERE (:before IS NULL OR z.pk < :before) AND (:tenant_id IS NULL OR t.id = :tenant_id)
+ORDER BY z.pk DESC LIMIT :limit;
+
 -- name: forget_quarantined
 DELETE FROM quarantine WHERE pk IN (
     SELECT pk FROM quarantine WHERE at < :now - :older_than ORDER BY at LIMIT :limit) RETURNING 1;

@@ -5,6 +5,7 @@ from typing import Any
 import httpx
 import pytest
 
+from mailproxy.inbound import Arrival
 from mailproxy.instance import BounceSettings
 from tests.api.conftest import Api
 
@@ -84,6 +85,26 @@ async def test_an_account_says_how_the_reading_of_its_mailbox_goes(
     shown = await mailbox()
     assert (shown["state"], shown["failures"], shown["failure"]) == ("failing", 1, "login refused")
     assert shown["checked_ts"] == shown["failing_since"] < shown["next_try"]
+    arrival = Arrival(7, 1, b"f" * 32, b"Subject: \xe8")
+    await inbound.lease(due, epoch=epoch, ttl=60.0, asked=True)
+    assert await inbound.quarantine(leased, epoch, arrival, "too large") is None
+    await inbound.opened(leased, epoch, 7)
+    assert await inbound.quarantine(leased, epoch, arrival, "too large")
+    assert (await mailbox())["quarantined"] == 1
+    page = (await api.admin.get("/quarantine", params={"tenant_id": "acme"})).json()
+    (mail,) = page["mails"]
+    assert mail.pop("ts") >= shown["checked_ts"]
+    assert mail == {
+        "number": 1,
+        "tenant_id": "acme",
+        "account_id": "pec",
+        "uidvalidity": 7,
+        "uid": 1,
+        "reason": "too large",
+        "header": "Subject: \ufffd",
+    }
+    assert (await api.admin.get("/quarantine", params={"tenant_id": "other"})).json()["mails"] == []
+    assert (await tenant.get("/quarantine")).status_code == 403
     assert "mailbox" not in (await tenant.get("/accounts")).json()["accounts"][0]
 
 

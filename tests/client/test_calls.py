@@ -338,6 +338,7 @@ async def test_the_command_log_is_read_in_pages_and_whole(api: Api, admin: Twin,
     rest = await admin.do(lambda c: c.instance.commands_page(cursor=page.cursor, endpoint="PUT /instance"))
     assert (newest, [*page.items, *rest.items]) == (found[:1], found)
     assert await admin.do(lambda c: c.instance.commands(until=1.0)) == []
+    assert await admin.do(lambda c: c.instance.quarantine(tenant_id="acme")) == []
     exported = await admin.do(lambda c: c.instance.export_commands(endpoint="PUT /instance"))
     assert [json.loads(line) for line in exported.splitlines()] == [one.raw for one in reversed(found)]
     with pytest.raises(Forbidden):

@@ -356,14 +356,19 @@ async def test_a_complaint_is_an_event_and_other_mail_is_none(world: World) -> N
     assert await world.events("m1") == [EventType.SENT, EventType.COMPLAINT]
 
 
-async def test_what_was_set_aside_is_forgotten_after_its_time_the_oldest_first(
-    world: World, sql: Sql
-) -> None:
+async def test_what_was_set_aside_is_listed_and_forgotten_after_its_time(world: World, sql: Sql) -> None:
     imap = await reader(world)
     for number in range(3):
         await imap.take(Unreadable(f"reason {number}"), octets=b"mail %d" % number)
     sql(f"UPDATE quarantine SET at = {'to_timestamp(uid)' if is_postgres(world) else 'uid'}")
     inbound = world.store.inbound
+    newest, *_ = listed = await inbound.quarantined(None, before=None, limit=9)
+    assert [(one.uid, one.reason, one.account_id) for one in listed] == [
+        (number, f"reason {number - 1}", None) for number in (3, 2, 1)
+    ]
+    assert (newest.header, newest.at) == (b"mail 2", 3.0)
+    assert await inbound.quarantined(None, before=newest.number, limit=1) == listed[1:2]
+    assert await inbound.quarantined("acme", before=None, limit=9) == []
     assert await inbound.forget_quarantined(3e9, limit=9) == 0
     assert await inbound.forget_quarantined(60.0, limit=2) == 2
     assert sql("SELECT reason FROM quarantine") == [("reason 2",)]

@@ -85,6 +85,16 @@ BOUNCE = {
     "processed": "delete",
     "strict": False,
 }
+SET_ASIDE = {
+    "number": 13,
+    "ts": _CHANGED,
+    "tenant_id": "acme",
+    "account_id": "pec",
+    "uidvalidity": 7,
+    "uid": 4711,
+    "reason": "it has 31457280 octets, at most 26214400 are read",
+    "header": "From: pec@example.it\r\nSubject: CONSEGNA: invoice",
+}
 MAILBOX_HEALTH = {"state": "ok", "checked_ts": _CHANGED, "failures": 0, "quarantined": 0}
 BOUNCE_FORM = {
     "enabled": True,

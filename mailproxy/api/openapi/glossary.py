@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from mailproxy.api.openapi.glossary_certified import CERTIFIED
+from mailproxy.api.openapi.glossary_mailboxes import MAILBOXES
 
 ABOUT = """\
 Messages go in over HTTP, are handed over to SMTP servers, and every outcome is reported to the client.
@@ -28,6 +29,7 @@ TAGS: Mapping[str, str] = {
     "suppressions": "suppressions",
     "instance": "instance",
     "command-log": "instance",
+    "quarantine": "instance",
     "openapi.json": "documentation",
     "docs": "documentation",
     "download": "downloads",
@@ -43,6 +45,7 @@ IDS: Mapping[str, str] = {
 
 WORDS: Mapping[str, str] = {
     **CERTIFIED,
+    **MAILBOXES,
     "accepted": "The messages that were queued, with their `pk`.",
     "account_id": "The tenant's account that sends it.",
     "account_key": "The storage account's key; written, never read.",
@@ -209,7 +212,6 @@ WORDS: Mapping[str, str] = {
     "project": "The project in Google Cloud.",
     "public_base_url": "This service's URL as recipients reach it; by default `GMP_PUBLIC_BASE_URL`.",
     "q": "Only messages that hold this text in their id, error or content.",
-    "quarantined": "How many mails were set aside because they could not be read.",
     "queued": "How many messages were queued.",
     "rate_limits": "Limits over all accounts of the tenant.",
     "reason": "Why, for people.",
@@ -244,11 +246,6 @@ WORDS: Mapping[str, str] = {
     "BouncedRecipientInfo.code": "The digits of the enhanced status code, else the SMTP code.",
     "BouncedRecipientInfo.status": "The enhanced status code (RFC 3463).",
     "BouncedRecipientInfo.type": "`hard` would fail again, `soft` perhaps not.",
-    "MailboxHealth.failing_since": "Since when it cannot be read.",
-    "MailboxHealth.failure": "Why it could not be read the last time.",
-    "MailboxHealth.failures": "How often in a row.",
-    "MailboxHealth.next_try": "When it is read again.",
-    "MailboxHealth.state": "Whether it is read: `off`, `waiting` until the first time, `ok` or `failing`.",
     "Reloaded.error": "Always null.",
     "return_path": "The envelope sender, when it is not the author; `<>` for none.",
     "sas_token": "A shared access signature, which can sign no links; written, never read.",

@@ -15,7 +15,6 @@ CERTIFIED: Mapping[str, str] = {
     "ReceiptInfo.recipients": "The recipients it is about.",
     "ReceiptInfo.size": "Its length in octets.",
     "ReceiptInfo.type": "What it attests, in the words of RFC 6109.",
-    "Account.mailbox": "How the reading of its mailbox goes, when it has one.",
     "error_reason": "What went wrong, in the provider's words.",
     "identifier": "What the provider calls the message.",
     "is_pec": "Whether it is certified mail (PEC) for which nothing has failed and no acceptance was missed.",

@@ -40,6 +40,13 @@ INSTANCE = {
         examples.DONE,
         sent=examples.BOUNCE_FORM,
     ),
+    "GET /quarantine": Operation(
+        "listQuarantine",
+        "See which mail could not be read",
+        schemas_instance.Quarantine,
+        {"ok": True, "mails": [examples.SET_ASIDE], "next_cursor": "MTI"},
+        given={"tenant_id": "acme"},
+    ),
     "POST /instance/bounce/reload": Operation(
         "reloadBounce",
         "Fetch bounces now, as it is set now",
