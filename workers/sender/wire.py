@@ -49,8 +49,8 @@ class Wire(asyncio.Protocol):
     async def replies(self, count: int, patience: Seconds) -> list[Reply]:
         """The next `count` replies, `patience` being renewed by each; fewer only if the connection broke."""
         self._wanted = count
-        if len(self._replies) < count:
-            await self._wait(patience)
+        while len(self._replies) < count and self.broken is None:
+            await self._wait(patience)  # it also ends when what was asked has left this process
         taken = self._replies[:count]
         del self._replies[:count]
         return taken
