@@ -1,7 +1,8 @@
 """A message as it is stored between the door and the sender: the client's fields as one JSON text.
 
 Written by the API after its checks, shown by `GET /messages` as `message`, read by the sender. Addresses are
-lists, header values text, the author is `from`, base64 content is clean and has its mode beside it.
+lists, header values text, the author is `from`, base64 content is clean and has its mode beside it. In the database
+what is secret of its attachments' logins is apart, sealed.
 """
 
 import base64
@@ -13,6 +14,7 @@ from pydantic_core import PydanticSerializationError, to_json
 
 from mailproxy.attachments import modes
 from mailproxy.model import Attachment, Content
+from mailproxy.redaction import HIDDEN
 
 
 def encode(fields: Mapping[str, Any]) -> str:
@@ -56,6 +58,36 @@ def content_of(fields: Mapping[str, Any]) -> Content:
 def may_have_attachments(payload: str) -> bool:
     """Whether it is worth decoding for them; never wrong when it says no."""
     return '"attachments"' in payload
+
+
+def may_have_logins(payload: str) -> bool:
+    """As `may_have_attachments`."""
+    return '"auth"' in payload
+
+
+def parted(payload: str) -> tuple[str, str | None]:
+    """The payload with what its attachments' logins keep secret hidden, and that as JSON; None when there is none."""
+    if not may_have_logins(payload):
+        return payload, None
+    fields = json.loads(payload)
+    logins = {}
+    for number, part in enumerate(fields.get("attachments", ())):
+        auth = part.get("auth")
+        if not isinstance(auth, dict):
+            continue
+        secret = {name: auth[name] for name in ("token", "password") if auth.get(name)}
+        if secret:
+            logins[number] = secret
+            auth.update(dict.fromkeys(secret, HIDDEN))
+    return (encode(fields), json.dumps(logins)) if logins else (payload, None)
+
+
+def joined(payload: str, logins: str) -> str:
+    """What `parted` parted."""
+    fields = json.loads(payload)
+    for number, secret in json.loads(logins).items():
+        fields["attachments"][int(number)]["auth"].update(secret)
+    return encode(fields)
 
 
 def _attachment(part: Mapping[str, Any]) -> Attachment:

@@ -116,7 +116,7 @@ class Queue(Protocol):
         """What of the account nobody has claimed, looked for from the start; nothing is locked by it."""
 
     async def payload(self, message: MessageId) -> str | None:
-        """The payload of a claimed message that left it behind; None when the message is gone."""
+        """The payload of a claimed message with its attachments' logins, which claims hide; None when it is gone."""
 
     async def remember_fetched(
         self, epoch: Epoch, message: Claimed, hashes: Sequence[str | None]

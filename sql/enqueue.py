@@ -6,7 +6,8 @@ from mailproxy.errors import StorageUnavailable
 from mailproxy.model import MessageId, Status, TenantPk
 from mailproxy.once import KEPT_FOR, Kept, Ticket
 from mailproxy.records import Enqueued, NewMessage
-from sql import rows
+from mailproxy.vault import Vault
+from sql import logins, rows
 from sql.engine import Last, Work
 from sql.gather import Asked, Result
 from sql.noting import noted
@@ -23,14 +24,14 @@ def kept(found: Sequence[Row]) -> Kept | None:
     return Kept(bytes(found[0][0]), found[0][1], found[0][2]) if found else None
 
 
-def enqueue(calls: Sequence[Asked], fallback: bool) -> Work[list[Result]]:
+def enqueue(calls: Sequence[Asked], fallback: bool, vault: Vault) -> Work[list[Result]]:
     """What became of each call; its command is entered with it."""
-    work = _enqueue_calls(calls, fallback)
+    work = _enqueue_calls(calls, fallback, vault)
     pending = [call.pending for call in calls if call.pending is not None]
     return noted(work, pending) if pending else work
 
 
-def _enqueue_calls(calls: Sequence[Asked], fallback: bool) -> Work[list[Result]]:
+def _enqueue_calls(calls: Sequence[Asked], fallback: bool, vault: Vault) -> Work[list[Result]]:
     tickets = {n: call.once.ticket for n, call in enumerate(calls) if call.once is not None}
     settled: dict[int, Result] = {}
     if tickets:
@@ -41,7 +42,7 @@ def _enqueue_calls(calls: Sequence[Asked], fallback: bool) -> Work[list[Result]]
             merged.setdefault(tenant, []).extend(items)
     queued: dict[tuple[TenantPk, str], Enqueued] = {}
     for tenant in sorted(merged):  # so that equal calls at once never lock each other out
-        found = yield from _enqueue(tenant, merged[tenant], fallback)
+        found = yield from _enqueue(tenant, merged[tenant], fallback, vault)
         queued.update(((tenant, one.client_id), one) for one in found)
     results: list[Result] = [
         settled[n]
@@ -88,8 +89,10 @@ def _keep(calls: Sequence[Asked], results: Sequence[Result]) -> Iterator[Step]:
             )
 
 
-def _enqueue(tenant: TenantPk, items: Sequence[NewMessage], fallback: bool) -> Work[list[Enqueued]]:
-    wanted = {item.client_id: item for item in items}
+def _enqueue(
+    tenant: TenantPk, items: Sequence[NewMessage], fallback: bool, vault: Vault
+) -> Work[list[Enqueued]]:
+    wanted, secret = logins.parted(items)
     accounts = sorted({item.account_pk for item in items if item.account_pk is not None})
     (present, former) = yield (Step("enqueue_gate", {"accounts": accounts}), Step("enqueue_former"))
     params = {"tenant": tenant, "fallback": fallback, "former": former[0][0]}
@@ -106,8 +109,14 @@ def _enqueue(tenant: TenantPk, items: Sequence[NewMessage], fallback: bool) -> W
         answers |= {client_id: Enqueued(client_id, MessageId(id_)) for id_, client_id in inserted}
         yield from _suppress((MessageId(id_), wanted[client_id]) for id_, client_id in inserted)
         yield from _link(tenant, [(MessageId(id_), wanted[client_id]) for id_, client_id in inserted])
+        yield from logins.keep(vault, secret, ((MessageId(id_), client_id) for id_, client_id in inserted))
         if existing := [item for item in missing if item.client_id not in answers]:
-            answers |= yield from _enqueue_existing(tenant, existing)
+            replaced = yield from _enqueue_existing(tenant, existing)
+            renewed = (
+                (one.message_id, id_) for id_, one in replaced.items() if one.replaced and one.message_id
+            )
+            yield from logins.keep(vault, secret, renewed)
+            answers |= replaced
     if certified:
         yield from _certify(tenant, certified, answers)
     return [answers[item.client_id] for item in items]

@@ -71,7 +71,7 @@ async def _sqlite(database: Database, role: str) -> tuple[Engine, Wakeups]:
 def assemble(engine: Engine, wakeups: Wakeups, vault: Vault, *, fallback: bool) -> SqlStore:
     return SqlStore(
         engine=engine,
-        queue=SqlQueue(engine, fallback, enqueues(engine, fallback)),
+        queue=SqlQueue(engine, fallback, enqueues(engine, fallback, vault), vault),
         contents=SqlContents(engine),
         reports=SqlReports(engine, vault),
         dead_letters=SqlDeadLetters(engine),

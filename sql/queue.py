@@ -35,7 +35,8 @@ from mailproxy.records import (
     Settled,
     Taken,
 )
-from sql import looks, rows
+from mailproxy.vault import Vault
+from sql import logins, looks, rows
 from sql.engine import Engine, Last, Work, one
 from sql.enqueue import enqueue, kept, kept_answer
 from sql.gather import Asked, Enqueues, Result
@@ -54,6 +55,7 @@ class SqlQueue:
     engine: Engine
     fallback: bool
     enqueues: Enqueues
+    vault: Vault
     pending: Pending | None = None
 
     async def enqueue(self, batches: Mapping[TenantPk, Sequence[NewMessage]]) -> list[Enqueued]:
@@ -137,7 +139,7 @@ class SqlQueue:
 
     async def payload(self, message: MessageId) -> str | None:
         found = await self.engine.read(lambda: one("payload", id=message))
-        return str(found[0][0]) if found else None
+        return logins.opened(self.vault, message, *found[0]) if found else None
 
     async def remember_fetched(
         self, epoch: Epoch, message: Claimed, hashes: Sequence[str | None]
@@ -186,8 +188,8 @@ def _back_off(values: Mapping[str, object], condition: str) -> Work[Rest]:
     return Rest(found[0][0], is_new) if found else Rest(0, is_new=False)
 
 
-def enqueues(engine: Engine, fallback: bool) -> Enqueues:
-    return Enqueues(lambda calls: engine.write(lambda: enqueue(calls, fallback)))
+def enqueues(engine: Engine, fallback: bool, vault: Vault) -> Enqueues:
+    return Enqueues(lambda calls: engine.write(lambda: enqueue(calls, fallback, vault)))
 
 
 def _take_lease(

@@ -56,7 +56,7 @@ m AS (
     FROM r WHERE message.id = r.id AND message.id = ANY(%(ids)s) RETURNING message.id, message.revision),
 b AS (
     INSERT INTO body (message_id, payload) SELECT id, payload FROM r
-    ON CONFLICT (message_id) DO UPDATE SET payload = excluded.payload, fetched = NULL),
+    ON CONFLICT (message_id) DO UPDATE SET payload = excluded.payload, fetched = NULL, logins = NULL),
 x AS (
     DELETE FROM recipient_state WHERE message_id = ANY(%(ids)s)),
 k AS (
@@ -284,7 +284,10 @@ FROM u CROSS JOIN LATERAL (
 ORDER BY u.priority, u.due_at, u.id;
 
 -- name: payload
-SELECT payload FROM body WHERE message_id = %(id)s;
+SELECT payload, logins FROM body WHERE message_id = %(id)s;
+
+-- name: keep_logins
+UPDATE body SET logins = %(logins)s WHERE message_id = %(id)s RETURNING message_id;
 
 -- name: remember_fetched
 -- The first who knew it is believed; nobody who has lost the message writes.

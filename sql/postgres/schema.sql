@@ -155,8 +155,10 @@ CREATE TABLE body (
     message_id bigint NOT NULL,
     payload text NOT NULL,
     fetched text,
+    logins bytea,
     CONSTRAINT body_pkey PRIMARY KEY (message_id)
 );
+CREATE INDEX body_logins ON public.body USING btree (message_id) WHERE (logins IS NOT NULL);
 
 CREATE TABLE q (
     id bigint NOT NULL,

@@ -48,6 +48,7 @@ UNION ALL SELECT 'link_key', 1, 'instance|link_key', link_key FROM instance WHER
 UNION ALL SELECT 'client_auth', pk, 'tenant|' || id || '|client_auth', client_auth FROM tenant WHERE client_auth IS NOT NULL
 UNION ALL SELECT 'password', pk, 'account|' || tenant_pk || '/' || id || '|password', secret FROM account WHERE secret IS NOT NULL
 UNION ALL SELECT 'imap_password', pk, 'account|' || tenant_pk || '/' || id || '|imap_password', imap_secret FROM account WHERE imap_secret IS NOT NULL
+UNION ALL SELECT 'logins', message_id, 'message|' || message_id || '|logins', logins FROM body WHERE logins IS NOT NULL
 ORDER BY place, pk;
 
 -- name: reseal_canary
@@ -73,6 +74,9 @@ UPDATE tenant SET webhook_secrets = %(fresh)s WHERE pk = %(pk)s AND webhook_secr
 
 -- name: reseal_large_file_secrets
 UPDATE tenant SET large_file_secrets = %(fresh)s WHERE pk = %(pk)s AND large_file_secrets = %(sealed)s RETURNING 1;
+
+-- name: reseal_logins
+UPDATE body SET logins = %(fresh)s WHERE message_id = %(pk)s AND logins = %(sealed)s RETURNING 1;
 
 -- name: reseal_link_key
 UPDATE instance SET link_key = %(fresh)s WHERE one = (%(pk)s = 1) AND link_key = %(sealed)s RETURNING 1;

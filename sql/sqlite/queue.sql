@@ -36,7 +36,7 @@ UPDATE message SET account_pk = :account_pk, priority = :priority, batch_code = 
        done_at = NULL, reported_at = NULL, attempts = 0, revision = revision + 1, updated_at = :now
 WHERE id = :id;
 INSERT INTO body (message_id, payload) VALUES (:id, :payload) ON CONFLICT (message_id) DO UPDATE SET payload = excluded.payload,
-    fetched = NULL;
+    fetched = NULL, logins = NULL;
 DELETE FROM recipient_state WHERE message_id = :id;
 INSERT INTO q (id, tenant_pk, account_pk, due_at, expires_at, batch_code, revision, priority, held)
 SELECT id, :tenant, :account_pk, coalesce(:due_at, :now),
@@ -219,7 +219,10 @@ RETURNING id, revision, (SELECT client_id FROM message WHERE message.id = q.id),
     (SELECT length(CAST(payload AS BLOB)) FROM body WHERE message_id = q.id), (SELECT fetched FROM body WHERE message_id = q.id);
 
 -- name: payload
-SELECT payload FROM body WHERE message_id = :id;
+SELECT payload, logins FROM body WHERE message_id = :id;
+
+-- name: keep_logins
+UPDATE body SET logins = :logins WHERE message_id = :id RETURNING message_id;
 
 -- name: remember_fetched
 UPDATE body SET fetched = coalesce(fetched, :fetched)

@@ -111,7 +111,7 @@ CREATE INDEX message_page ON message (tenant_pk, id);
 CREATE TABLE body (
     message_id INTEGER PRIMARY KEY,
     payload    TEXT NOT NULL
-, fetched TEXT) STRICT;
+, fetched TEXT, logins BLOB) STRICT;
 
 CREATE TABLE q (
     id         INTEGER PRIMARY KEY,                    -- the message's
@@ -415,3 +415,5 @@ CREATE INDEX message_content_content ON message_content (content_pk);
 CREATE INDEX quarantine_at ON quarantine (at);
 
 CREATE INDEX account_mailbox ON account (pk) WHERE imap_host IS NOT NULL;
+
+CREATE INDEX body_logins ON body (message_id) WHERE logins IS NOT NULL;

@@ -45,6 +45,7 @@ UNION ALL SELECT 'link_key', 1, 'instance|link_key', link_key FROM instance WHER
 UNION ALL SELECT 'client_auth', pk, 'tenant|' || id || '|client_auth', client_auth FROM tenant WHERE client_auth IS NOT NULL
 UNION ALL SELECT 'password', pk, 'account|' || tenant_pk || '/' || id || '|password', secret FROM account WHERE secret IS NOT NULL
 UNION ALL SELECT 'imap_password', pk, 'account|' || tenant_pk || '/' || id || '|imap_password', imap_secret FROM account WHERE imap_secret IS NOT NULL
+UNION ALL SELECT 'logins', message_id, 'message|' || message_id || '|logins', logins FROM body WHERE logins IS NOT NULL
 ORDER BY place, pk;
 
 -- name: reseal_canary
@@ -70,6 +71,9 @@ UPDATE tenant SET webhook_secrets = :fresh WHERE pk = :pk AND webhook_secrets = 
 
 -- name: reseal_large_file_secrets
 UPDATE tenant SET large_file_secrets = :fresh WHERE pk = :pk AND large_file_secrets = :sealed RETURNING 1;
+
+-- name: reseal_logins
+UPDATE body SET logins = :fresh WHERE message_id = :pk AND logins = :sealed RETURNING 1;
 
 -- name: reseal_link_key
 UPDATE instance SET link_key = :fresh WHERE one = :pk AND link_key = :sealed RETURNING 1;

@@ -113,6 +113,16 @@ async def test_every_mode_brings_its_content(
 
 
 @SQLITE
+async def test_an_attachments_own_login_is_sent_to_where_it_lies(world: World, files: Files) -> None:
+    files.serve("/mail-proxy/attachments", Manners(body=b"from the endpoint"))
+    auth = {"method": "bearer", "token": "its-own"}
+    await post(world, {"filename": "a.bin", "storage_path": "doc", "fetch_mode": "endpoint", "auth": auth})
+    async with world.sender():
+        await world.all_in(State.SENT)
+    assert [asked.headers["authorization"] for asked in files.requests] == ["Bearer its-own"]
+
+
+@SQLITE
 async def test_what_fails_for_a_moment_is_fetched_again(world: World, files: Files, sink: Sink) -> None:
     files.serve("/mail-proxy/attachments", Manners(status=503), Manners(reset=True), Manners(body=b"late"))
     (id_,) = await post(world, {"filename": "a.bin", "storage_path": "doc"})

@@ -27,6 +27,7 @@ SEALED = {
     ("tenant", "large_file_secrets"),
     ("account", "secret"),
     ("account", "imap_secret"),
+    ("body", "logins"),
 }
 NOT_SEALED = {
     ("tenant_key", "hash"),

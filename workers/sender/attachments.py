@@ -74,6 +74,8 @@ class Attachments:
             return await self._at_hand(account, message)
         except StorageUnavailable as e:
             return Withheld(f"its content was not read: {e.detail}")
+        except VaultError as e:
+            return Deferred(Stage.PREPARE, f"Logins of attachments cannot be opened: {e.detail}")
         except Exception as e:  # noqa: BLE001 - as in `prepare`: a bug must fail this message alone, loudly
             _log.error("cannot_gather", message=message.id, client_id=message.client_id, exc_info=True)
             return Refused(Stage.PREPARE, f"cannot_gather: {type(e).__name__}")
@@ -92,16 +94,19 @@ class Attachments:
                 share.give_back()
 
     async def _decoded(self, message: Claimed, share: Share) -> Content | Withheld | PutOff:
-        """A payload that was too long to come with the claim is read when there is room for it."""
-        if not message.left_behind:
+        """A payload that was too long to come with the claim is read when there is room for it, and one with logins,
+        which came without their secrets."""
+        if not message.left_behind and not payload.may_have_logins(message.payload):
             return payload.decode(message.payload)
-        if not await share.more(DECODING * message.left_behind, at_once=message.suspect):
+        octets = DECODING * message.left_behind
+        if octets and not await share.more(octets, at_once=message.suspect):
             return _put_off()
         stored = await self._store.queue.payload(message.id)
         if stored is None:
             return Withheld("the message is gone")
         content = payload.decode(stored)
-        share.become(sum(part.size for part in content.attachments))
+        if octets:
+            share.become(sum(part.size for part in content.attachments))
         return content
 
     async def _gathered(self, account: Account, message: Claimed, content: Content, share: Share) -> Result:
