@@ -135,6 +135,9 @@ HOT: Mapping[str, Mapping[str, Any]] = {
     "forget_receipts": {"older_than": 60.0, "limit": 1000},
     "cleanup": {"tenant": None, "older_than": 60.0, "told_within": 60.0, "after": 0, "limit": 1000},
     "messages_of": {"tenant": 1, "account": 1, "after": 0, "limit": 10_000},
+    "close_account": {"account": 1},
+    "delete_account": {"tenant": 2, "id": "main"},
+    "delete_tenant": {"tenant": 2},
     "delete_messages": {"tenant": 1, "account": None, "client_ids": [f"m{i:06d}" for i in IDS]},
 }
 # When a process takes over another's account, and when one leaves: once over the rows of that account.

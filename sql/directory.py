@@ -97,7 +97,7 @@ class SqlDirectory(SqlMessages):
         whose = {"tenant": tenant, "limit": CONTENTS_AT_ONCE}
         while await self.engine.write(lambda: one("forget_contents_of", **whose)):
             pass
-        return bool(await self.engine.write(lambda: one("delete_tenant", id=tenant_id)))
+        return bool(await self.engine.write(lambda: one("delete_tenant", tenant=tenant)))
 
     async def put_key(
         self,

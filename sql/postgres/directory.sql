@@ -54,28 +54,28 @@ SELECT pk, id, name, client_auth, client_base_url, client_sync_path, client_atta
 FROM tenant LEFT JOIN tenant_sync s ON s.tenant_pk = pk WHERE id > coalesce(%(after)s::text, '') AND (active OR NOT %(active_only)s) ORDER BY id LIMIT %(limit)s;
 
 -- name: delete_tenant
-SELECT pg_advisory_xact_lock(7236835, (a.pk %% 2147483647)::int) FROM account a JOIN tenant t ON t.pk = a.tenant_pk
-WHERE t.id = %(id)s ORDER BY a.pk;
-SELECT q.id FROM q JOIN tenant t ON t.pk = q.tenant_pk WHERE t.id = %(id)s ORDER BY q.id FOR UPDATE OF q;
-WITH t AS (SELECT pk FROM tenant WHERE id = %(id)s FOR UPDATE),
-m AS (DELETE FROM message WHERE tenant_pk IN (SELECT pk FROM t) RETURNING id),
-b AS (DELETE FROM body WHERE message_id IN (SELECT id FROM m)),
-k AS (DELETE FROM q WHERE id IN (SELECT id FROM m)),
-r AS (DELETE FROM recipient_state WHERE message_id IN (SELECT id FROM m)),
-e AS (DELETE FROM event WHERE message_id IN (SELECT id FROM m)),
-o AS (DELETE FROM outbox WHERE tenant_pk IN (SELECT pk FROM t)),
-v AS (DELETE FROM undelivered WHERE message_id IN (SELECT id FROM m)),
-p AS (DELETE FROM pec_message WHERE message_id IN (SELECT id FROM m)),
-s AS (DELETE FROM suspension WHERE tenant_pk IN (SELECT pk FROM t)),
-y AS (DELETE FROM kept_answer WHERE scope IN (SELECT pk FROM t)),
-x AS (UPDATE large_file SET expires_at = least(expires_at, now()) WHERE tenant_pk IN (SELECT pk FROM t)),
-z AS (DELETE FROM pec_receipt WHERE tenant_pk IN (SELECT pk FROM t)),
-l AS (DELETE FROM account_lease WHERE account_pk IN (SELECT pk FROM account WHERE tenant_pk IN (SELECT pk FROM t))),
-w AS (DELETE FROM rate_limit WHERE (kind = 0 AND scope IN (SELECT pk FROM t))
-      OR (kind = 1 AND scope IN (SELECT pk FROM account WHERE tenant_pk IN (SELECT pk FROM t)))),
-u AS (DELETE FROM rate_slot WHERE (kind = 0 AND scope IN (SELECT pk FROM t))
-      OR (kind = 1 AND scope IN (SELECT pk FROM account WHERE tenant_pk IN (SELECT pk FROM t))))
-DELETE FROM tenant WHERE pk IN (SELECT pk FROM t) RETURNING pk;
+SELECT pg_advisory_xact_lock(7236835, (pk %% 2147483647)::int) FROM account WHERE tenant_pk = %(tenant)s ORDER BY pk;
+SELECT id FROM q WHERE account_pk = ANY(ARRAY(SELECT pk FROM account WHERE tenant_pk = %(tenant)s))
+ORDER BY id FOR UPDATE;
+SELECT pk FROM tenant WHERE pk = %(tenant)s FOR UPDATE;
+WITH m AS (DELETE FROM message WHERE tenant_pk = %(tenant)s RETURNING id),
+b AS (DELETE FROM body WHERE message_id = ANY(ARRAY(SELECT id FROM m))),
+k AS (DELETE FROM q WHERE id = ANY(ARRAY(SELECT id FROM m))),
+r AS (DELETE FROM recipient_state WHERE message_id = ANY(ARRAY(SELECT id FROM m))),
+e AS (DELETE FROM event WHERE message_id = ANY(ARRAY(SELECT id FROM m))),
+o AS (DELETE FROM outbox WHERE tenant_pk = %(tenant)s),
+v AS (DELETE FROM undelivered WHERE message_id = ANY(ARRAY(SELECT id FROM m))),
+p AS (DELETE FROM pec_message WHERE message_id = ANY(ARRAY(SELECT id FROM m))),
+s AS (DELETE FROM suspension WHERE tenant_pk = %(tenant)s),
+y AS (DELETE FROM kept_answer WHERE scope = %(tenant)s),
+x AS (UPDATE large_file SET expires_at = least(expires_at, now()) WHERE tenant_pk = %(tenant)s),
+z AS (DELETE FROM pec_receipt WHERE tenant_pk = %(tenant)s),
+l AS (DELETE FROM account_lease WHERE account_pk IN (SELECT pk FROM account WHERE tenant_pk = %(tenant)s)),
+w AS (DELETE FROM rate_limit WHERE (kind = 0 AND scope = %(tenant)s)
+      OR (kind = 1 AND scope IN (SELECT pk FROM account WHERE tenant_pk = %(tenant)s))),
+u AS (DELETE FROM rate_slot WHERE (kind = 0 AND scope = %(tenant)s)
+      OR (kind = 1 AND scope IN (SELECT pk FROM account WHERE tenant_pk = %(tenant)s)))
+DELETE FROM tenant WHERE pk = %(tenant)s RETURNING pk;
 
 -- name: end_keys
 -- The newest key lives `keep` seconds on; older ones end now.
@@ -148,7 +148,7 @@ SELECT t.id FROM account a JOIN tenant t ON t.pk = a.tenant_pk WHERE a.id = %(id
 -- name: account_alone
 -- Alone with the account: no enqueue that saw it is still open, no sender settles while its rows go.
 SELECT pg_advisory_xact_lock(7236835, (pk %% 2147483647)::int) FROM account WHERE tenant_pk = %(tenant)s AND id = %(id)s;
-SELECT q.id FROM q JOIN account a ON a.pk = q.account_pk WHERE a.tenant_pk = %(tenant)s AND a.id = %(id)s ORDER BY q.id FOR UPDATE OF q;
+SELECT id FROM q WHERE account_pk = (SELECT pk FROM account WHERE tenant_pk = %(tenant)s AND id = %(id)s) ORDER BY id FOR UPDATE;
 SELECT count(*) FROM q JOIN account a ON a.pk = q.account_pk WHERE a.tenant_pk = %(tenant)s AND a.id = %(id)s AND q.phase = 2;
 
 -- name: close_account
@@ -165,12 +165,12 @@ SELECT count(*) FROM q WHERE account_pk = %(account)s AND phase = 2;
 WITH a AS (SELECT pk FROM account WHERE tenant_pk = %(tenant)s AND id = %(id)s FOR UPDATE),
 k AS (DELETE FROM q WHERE account_pk IN (SELECT pk FROM a)),
 m AS (DELETE FROM message WHERE tenant_pk = %(tenant)s AND account_pk IN (SELECT pk FROM a) RETURNING id),
-b AS (DELETE FROM body WHERE message_id IN (SELECT id FROM m)),
-r AS (DELETE FROM recipient_state WHERE message_id IN (SELECT id FROM m)),
-e AS (DELETE FROM event WHERE message_id IN (SELECT id FROM m)),
-o AS (DELETE FROM outbox WHERE message_id IN (SELECT id FROM m)),
-v AS (DELETE FROM undelivered WHERE message_id IN (SELECT id FROM m)),
-p AS (DELETE FROM pec_message WHERE message_id IN (SELECT id FROM m)),
+b AS (DELETE FROM body WHERE message_id = ANY(ARRAY(SELECT id FROM m))),
+r AS (DELETE FROM recipient_state WHERE message_id = ANY(ARRAY(SELECT id FROM m))),
+e AS (DELETE FROM event WHERE message_id = ANY(ARRAY(SELECT id FROM m))),
+o AS (DELETE FROM outbox WHERE message_id = ANY(ARRAY(SELECT id FROM m))),
+v AS (DELETE FROM undelivered WHERE message_id = ANY(ARRAY(SELECT id FROM m))),
+p AS (DELETE FROM pec_message WHERE message_id = ANY(ARRAY(SELECT id FROM m))),
 l AS (DELETE FROM account_lease WHERE account_pk IN (SELECT pk FROM a)),
 w AS (DELETE FROM rate_limit WHERE kind = 1 AND scope IN (SELECT pk FROM a)),
 u AS (DELETE FROM rate_slot WHERE kind = 1 AND scope IN (SELECT pk FROM a))

@@ -50,22 +50,22 @@ SELECT pk, id, name, client_auth, client_base_url, client_sync_path, client_atta
 FROM tenant LEFT JOIN tenant_sync s ON s.tenant_pk = pk WHERE id > coalesce(:after, '') AND (active OR NOT :active_only) ORDER BY id LIMIT :limit;
 
 -- name: delete_tenant
-DELETE FROM body WHERE message_id IN (SELECT id FROM message WHERE tenant_pk = (SELECT pk FROM tenant WHERE id = :id));
-DELETE FROM q WHERE id IN (SELECT id FROM message WHERE tenant_pk = (SELECT pk FROM tenant WHERE id = :id));
-DELETE FROM recipient_state WHERE message_id IN (SELECT id FROM message WHERE tenant_pk = (SELECT pk FROM tenant WHERE id = :id));
-DELETE FROM pec_message WHERE message_id IN (SELECT id FROM message WHERE tenant_pk = (SELECT pk FROM tenant WHERE id = :id));
-DELETE FROM event WHERE message_id IN (SELECT id FROM message WHERE tenant_pk = (SELECT pk FROM tenant WHERE id = :id));
-DELETE FROM outbox WHERE tenant_pk = (SELECT pk FROM tenant WHERE id = :id);
-DELETE FROM undelivered WHERE tenant_pk = (SELECT pk FROM tenant WHERE id = :id);
-DELETE FROM message WHERE tenant_pk = (SELECT pk FROM tenant WHERE id = :id);
-DELETE FROM suspension WHERE tenant_pk = (SELECT pk FROM tenant WHERE id = :id);
-DELETE FROM kept_answer WHERE scope = (SELECT pk FROM tenant WHERE id = :id);
-UPDATE large_file SET expires_at = min(expires_at, :now) WHERE tenant_pk = (SELECT pk FROM tenant WHERE id = :id);
-DELETE FROM pec_receipt WHERE tenant_pk = (SELECT pk FROM tenant WHERE id = :id);
-DELETE FROM account_lease WHERE account_pk IN (SELECT pk FROM account WHERE tenant_pk = (SELECT pk FROM tenant WHERE id = :id));
-DELETE FROM rate_limit WHERE (kind = 0 AND scope = (SELECT pk FROM tenant WHERE id = :id)) OR (kind = 1 AND scope IN (SELECT pk FROM account WHERE tenant_pk = (SELECT pk FROM tenant WHERE id = :id)));
-DELETE FROM rate_slot WHERE (kind = 0 AND scope = (SELECT pk FROM tenant WHERE id = :id)) OR (kind = 1 AND scope IN (SELECT pk FROM account WHERE tenant_pk = (SELECT pk FROM tenant WHERE id = :id)));
-DELETE FROM tenant WHERE id = :id RETURNING pk;
+DELETE FROM body WHERE message_id IN (SELECT id FROM message WHERE tenant_pk = :tenant);
+DELETE FROM q WHERE id IN (SELECT id FROM message WHERE tenant_pk = :tenant);
+DELETE FROM recipient_state WHERE message_id IN (SELECT id FROM message WHERE tenant_pk = :tenant);
+DELETE FROM pec_message WHERE message_id IN (SELECT id FROM message WHERE tenant_pk = :tenant);
+DELETE FROM event WHERE message_id IN (SELECT id FROM message WHERE tenant_pk = :tenant);
+DELETE FROM outbox WHERE tenant_pk = :tenant;
+DELETE FROM undelivered WHERE tenant_pk = :tenant;
+DELETE FROM message WHERE tenant_pk = :tenant;
+DELETE FROM suspension WHERE tenant_pk = :tenant;
+DELETE FROM kept_answer WHERE scope = :tenant;
+UPDATE large_file SET expires_at = min(expires_at, :now) WHERE tenant_pk = :tenant;
+DELETE FROM pec_receipt WHERE tenant_pk = :tenant;
+DELETE FROM account_lease WHERE account_pk IN (SELECT pk FROM account WHERE tenant_pk = :tenant);
+DELETE FROM rate_limit WHERE (kind = 0 AND scope = :tenant) OR (kind = 1 AND scope IN (SELECT pk FROM account WHERE tenant_pk = :tenant));
+DELETE FROM rate_slot WHERE (kind = 0 AND scope = :tenant) OR (kind = 1 AND scope IN (SELECT pk FROM account WHERE tenant_pk = :tenant));
+DELETE FROM tenant WHERE pk = :tenant RETURNING pk;
 
 -- name: end_keys
 -- The newest key lives :keep seconds on; older ones end now.
