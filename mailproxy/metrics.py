@@ -75,6 +75,7 @@ class Snapshot:
     depths: Sequence[QueueDepth] = ()
     accounts: Sequence[AccountGauge] = ()
     processes: Sequence[ProcessView] = ()
+    mailboxes_failing: int = 0
 
 
 class _Declared:
@@ -315,6 +316,7 @@ def _from_database(snapshot: Snapshot) -> Iterator[Metric]:
         "Age of the oldest event that is not acknowledged.",
         [({}, overview.oldest_report_age or 0.0)],
     )
+    yield _gauge("mailboxes_failing", "Mailboxes that cannot be read.", [({}, snapshot.mailboxes_failing)])
     yield _gauge("queue_depth", "Messages waiting.", [(labels, d.depth) for labels, d in depths])
     yield _gauge(
         "queue_oldest_age_seconds",

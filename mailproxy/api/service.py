@@ -69,6 +69,7 @@ async def show_metrics(call: Call) -> Answer:
             await fleet.depths(),
             await fleet.account_gauges(),
             await fleet.processes(),
+            await call.store.inbound.failing(),
         )
     except StorageUnavailable:
         snapshot = None

@@ -175,7 +175,8 @@ SELECT b.account_pk, extract(epoch FROM b.checked_at)::float8, b.fails, b.failur
 FROM mailbox b WHERE coalesce(b.account_pk, 0) = %(account)s;
 
 -- name: failing_mailboxes
-SELECT count(*) FROM mailbox WHERE failing_since IS NOT NULL;
+-- Those that are tried: one that was switched off while it failed is not any more.
+SELECT count(*) FROM mailbox WHERE failing_since IS NOT NULL AND next_try_at > now() - interval '1 hour';
 
 -- name: forget_seen
 -- A mail that lies in its mailbox for longer finds no message any more. By place, as a key of two columns may be looked up

@@ -154,7 +154,7 @@ SELECT b.account_pk, b.checked_at, b.fails, b.failure, b.failing_since, b.next_t
 FROM mailbox b WHERE coalesce(b.account_pk, 0) = :account;
 
 -- name: failing_mailboxes
-SELECT count(*) FROM mailbox WHERE failing_since IS NOT NULL;
+SELECT count(*) FROM mailbox WHERE failing_since IS NOT NULL AND next_try_at > :now - 3600;
 
 -- name: forget_seen
 DELETE FROM inbound_seen WHERE (mailbox_pk, fingerprint) IN (

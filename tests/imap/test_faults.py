@@ -238,6 +238,16 @@ async def test_a_refused_login_is_shown_without_the_password(post: Post) -> None
     assert found.fails >= 1
 
 
+async def test_a_mailbox_counts_as_failing_for_as_long_as_it_is_tried(post: Post, sql: Sql) -> None:
+    post.imap.manners.no_uidvalidity = True
+    async with post.reader():
+        await failing(post, "UIDVALIDITY")
+    assert await post.store.inbound.failing() == 1
+    past = "now() - interval '2 hours'" if post.settings.database.kind == "postgres" else "0"
+    sql(f"UPDATE mailbox SET next_try_at = {past}")
+    assert await post.store.inbound.failing() == 0
+
+
 async def test_a_visit_that_is_interrupted_makes_no_failing_mailbox_well(post: Post) -> None:
     post.imap.manners.no_uidvalidity = True
     async with post.reader():

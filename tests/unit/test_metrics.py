@@ -162,6 +162,7 @@ snapshot = metrics.Snapshot(
         AccountGauge("umbrella", "main", AccountCondition.BREAKER_OPEN, 5),
     ],
     processes=[ProcessView(epoch, f"n1-{epoch}", "n1", "sender", 0.0, 0.0) for epoch in (1, 2)],
+    mailboxes_failing=2,
 )
 for tenant in ("acme", "umbrella"):
     metrics.account(tenant, "main").sent.inc()
@@ -171,6 +172,7 @@ metrics.callback("acknowledged").observe(1)
 metrics.http_request("GET", "/health", 200).observe(1)
 metrics.attachment_bytes(FetchMode.ENDPOINT, 1000)
 metrics.large_files("stored")
+metrics.bounces("hard").inc()
 metrics.cache(is_hit=True)
 metrics.cache(is_hit=False)
 sys.stdout.write(metrics.exposition(snapshot).decode())
@@ -194,6 +196,7 @@ def test_every_metric_of_the_contract_is_shown_with_its_help(tmp_path: Path) -> 
         "gmp_http_request_seconds",
         "gmp_limit_left",
         "gmp_large_files_total",
+        "gmp_mailboxes_failing",
         "gmp_pec_events_total",
         "gmp_pending_messages",
         "gmp_processes",
@@ -214,6 +217,7 @@ def test_every_metric_of_the_contract_is_shown_with_its_help(tmp_path: Path) -> 
     assert found[key("gmp_pending_messages")] == 7
     assert found[key("gmp_reports_pending")] == 4
     assert found[key("gmp_callback_lag_seconds")] == 12.5
+    assert found[key("gmp_mailboxes_failing")] == 2
     assert found[key("gmp_queue_depth", priority="high", **MAIN)] == 3
     assert found[key("gmp_account_state", tenant_id="umbrella", account_id="main")] == 2
     assert found[key("gmp_limit_left", tenant_id="umbrella", account_id="main")] == 5
