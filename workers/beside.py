@@ -39,7 +39,7 @@ class Beside:
             self._mark = self._mark.after_look(look, time.monotonic(), self._quick)
         if not self._mark.is_used:
             return
-        if is_start_wanted:
+        if is_start_wanted and asked != FROM_START:
             self._mark = self._mark.with_room()
             self._sooner.set()
         if self._task is None or self._task.done():
@@ -67,6 +67,6 @@ class Beside:
                 look = await self._look()
             except StorageUnavailable as e:
                 _log.warning("cannot_look", error=e.detail)
-                self._mark = Watermark()
-                return
+                self._mark = self._mark.after_failure(time.monotonic())
+                continue
             self._mark = self._mark.after_look(look, time.monotonic(), self._quick)

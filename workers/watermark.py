@@ -48,6 +48,12 @@ class Watermark:
         )
         return replace(self, since=since)
 
+    def after_failure(self, now: Instant) -> "Watermark":
+        """A look from the start that failed, perhaps because it takes too long; a claim from there would, too."""
+        if self.look_at is None:
+            return self
+        return replace(self, look_at=now + LONGEST_REST, looked_at=now)
+
     def with_room(self) -> "Watermark":
         """After a claim that found less than it wanted: look soon, but no more than half of the time."""
         if self.look_at is None:

@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import inf
 from typing import Any
 
@@ -13,7 +13,8 @@ import pytest
 
 from loadtests.fill import Filler, Shape
 from mailproxy.config import Settings
-from mailproxy.looks import FROM_START, Bounds
+from mailproxy.errors import StorageUnavailable
+from mailproxy.looks import FROM_START, Bounds, Look
 from mailproxy.model import AccountCondition, AccountPk, Priority
 from mailproxy.records import Claim, DueAccount
 from sql import looks, queries
@@ -137,17 +138,19 @@ async def test_whatever_gets_before_the_watermark_is_claimed_all_the_same(world:
 
 @dataclass(frozen=True)
 class Noting:
-    """The store's queue, and where it was asked to claim from."""
+    """The store's queue, and where it was asked to claim from; its looks from the start take too long."""
 
     queue: SqlQueue
-    asked: list[Bounds]
+    asked: list[Bounds] = field(default_factory=list)
+    refused: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def claim(self, account: AccountPk, slot: int, *, since: Bounds, **more: Any) -> Claim:
         self.asked.append(since)
         return await self.queue.claim(account, slot, since=since, **more)
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.queue, name)
+    async def look(self, account: AccountPk) -> Look:
+        self.refused.set()
+        raise StorageUnavailable("It took too long")
 
 
 @pytest.mark.parametrize("quick", [ALWAYS, inf], ids=["slow", "quick"])
@@ -158,7 +161,7 @@ async def test_claims_begin_at_the_watermark_only_where_a_look_from_the_start_ta
     due = time.time() - 600.0
     for number in range(3):
         await world.post(f"m{number}", due_at=due + number)
-    queue: Any = Noting(world.store.queue, [])
+    queue: Any = Noting(world.store.queue)
     claims = Claims(queue, world.account, 0, sender.epoch, lambda: None, quick=quick)
     for _ in range(2):
         assert len((await claims.next(1)).messages) == 1
@@ -168,6 +171,22 @@ async def test_claims_begin_at_the_watermark_only_where_a_look_from_the_start_ta
     first, second, third = queue.asked
     assert first == third == FROM_START
     assert (second[Priority.MEDIUM] == pytest.approx(due + 1)) == (quick == ALWAYS)
+
+
+async def test_claims_stay_at_the_watermark_when_a_look_from_the_start_fails(world: World) -> None:
+    sender = await world.sender()
+    await world.post("a", "b", "c", due_at=time.time() - 600.0)
+    noting = Noting(world.store.queue)
+    queue: Any = noting
+    claims = Claims(queue, world.account, 0, sender.epoch, lambda: None, quick=ALWAYS)
+    try:
+        assert len((await claims.next(1)).messages) == 1
+        async with asyncio.timeout(20):
+            await noting.refused.wait()
+        assert len((await claims.next(1)).messages) == 1
+    finally:
+        await claims.stop()
+    assert noting.asked[1] != FROM_START
 
 
 async def test_a_claim_keeps_to_its_bounds_and_to_the_order(world: World) -> None:

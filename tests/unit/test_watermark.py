@@ -39,6 +39,14 @@ def test_a_claim_that_found_all_there_was_has_the_start_looked_at_sooner() -> No
     assert Watermark().with_room() == Watermark()
 
 
+def test_a_look_that_failed_is_taken_again_and_claims_stay_where_they_are() -> None:
+    mark = Watermark().after_look(BACKLOG, now=5.0)
+    failed = mark.after_failure(now=50.0)
+    assert (failed.since, failed.look_at) == (mark.since, 50.0 + LONGEST_REST)
+    assert failed.with_room().look_at == 50.0 + SLOW
+    assert Watermark().after_failure(now=50.0) == Watermark()
+
+
 def test_a_claim_moves_the_watermark_and_does_not_put_off_the_next_look() -> None:
     mark = Watermark().after_look(BACKLOG, now=5.0)
     moved = mark.after_claim(mark.since, Look((950.0, inf, 700.0, inf), at=1001.0, took=0.0))
