@@ -1,7 +1,7 @@
 """What a bounce or complaint does to its message: found, attributed and written in the caller's transaction."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from mailproxy import address, attribution
 from mailproxy.attribution import Attributed, Bounced, Candidate
@@ -105,7 +105,7 @@ def _steps(to: Attributed, found: Returned, fallback: bool) -> Iterator[Step]:
     if events:
         told = [{"message_id": message.id, "kind": str(k), "detail": d.to_json()} for k, d in events]
         yield Step("inbound_events", {"fallback": fallback}, told)
-    if dead := _never_again(to, found):
+    if dead := _never_again(to, found, failures):
         yield suppressions.bounced(message.tenant_pk, message.id, dead)
 
 
@@ -143,7 +143,7 @@ def _complaints(to: Attributed, found: Returned) -> Iterator[EventDetail]:
         yield EventDetail(verified=to.verified)
 
 
-def _never_again(to: Attributed, found: Returned) -> dict[str, Cause]:
+def _never_again(to: Attributed, found: Returned, failures: Sequence[tuple[int, Fate]]) -> dict[str, Cause]:
     """Whom no more mail should go to. Anybody can forge a bounce, so it must be proven; of failures only those that
     mean the address itself: a policy or a full mailbox is no reason."""
     recipients = to.message.recipients
@@ -154,13 +154,7 @@ def _never_again(to: Attributed, found: Returned) -> dict[str, Cause]:
         if not who and (only := attribution.only_recipient(to)) is not None:
             who = {only}
         return {recipients[index]: Cause.COMPLAINT for index in who}
-    return {
-        recipients[index]: Cause.HARD_BOUNCE
-        for fate in found.fates
-        if fate.told is Told.FAILED
-        and fate.address_is_dead
-        and (index := attribution.recipient_of(to, fate)) is not None
-    }
+    return {recipients[index]: Cause.HARD_BOUNCE for index, fate in failures if fate.address_is_dead}
 
 
 def _counts(found: Returned) -> Iterator[str]:

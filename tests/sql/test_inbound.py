@@ -274,7 +274,8 @@ async def test_a_report_on_those_who_have_a_message_gives_up_nobody_who_waits_fo
 ) -> None:
     message = await waiting_for_eve(world)
     imap = await reader(world)
-    report = bounce(failed(address), proofs=(imap.token(message),))
+    dead = replace(failed(address), address_is_dead=True)
+    report = bounce(dead, proofs=(imap.token(message),))
     assert await imap.take(report) == TakenIn(Verdict.IGNORED, ("hard",), message)
     (claimed,) = await (await world.sender("second", slot=1)).authorised()
     assert [one.index for one in claimed.recipients] == [0]
