@@ -168,6 +168,17 @@ def test_an_account_that_rests_says_how_it_is_used_again(first: Instance, acme: 
     assert "What helps" not in acme.ok(*SHOW, "main")
 
 
+def test_an_account_that_becomes_certified_holds_mail_in_doubt_and_shows_its_mailbox(
+    acme: CommandLine,
+) -> None:
+    update = ("first", "acme", "accounts", "update", "main")
+    acme.ok(*update, "--pec", "--imap-host", "imap.pec.example")
+    shown = acme.json(*SHOW, "main")
+    assert (shown["on_unknown_outcome"], shown["mailbox"]["state"]) == ("hold", "waiting")
+    lines = {tuple(line.split()) for line in acme.ok(*SHOW, "main").splitlines()}
+    assert {("Unknown", "outcome", "hold"), ("Mailbox", "waiting")} <= lines
+
+
 def test_a_ca_file_must_hold_certificates(acme: CommandLine, tmp_path: Path) -> None:
     file = tmp_path / "ca.pem"
     file.write_text("hush")
