@@ -10,7 +10,7 @@ JOBS ?= 4
 PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help demo docs test campaign corpus fuzz interop check deploy-check fix bench bench-scale locust run lock clean
+.PHONY: help demo docs test test-long campaign corpus fuzz interop check deploy-check fix bench bench-scale locust run lock clean
 
 help: ## show what can be done
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -30,6 +30,10 @@ demo: $(VENV)/.installed ## send 200 messages through a throw-away instance and 
 
 test: $(VENV)/.installed ## run the test suite on PostgreSQL and SQLite (ARGS="-k name")
 	$(PYTEST) $(ARGS)
+
+test-long: $(VENV)/.installed ## the same with many more examples, stops and requests (hours; CAMPAIGN=long make campaign is apart)
+	HYPOTHESIS_PROFILE=long MAILPROXY_TEST_EXAMPLES=500 MAILPROXY_FUZZ_EXAMPLES=200 MAILPROXY_TEST_STOPS=200 \
+		MAILPROXY_TEST_LOCK=15 $(PYTEST) --timeout 1800 $(ARGS)
 
 campaign: $(VENV)/.installed ## kill, stop and starve real servers on both databases, then count (CAMPAIGN=long)
 	$(BIN)/python -m tests.campaign $(ARGS)

@@ -14,7 +14,7 @@ from mailproxy.config import Settings
 from sql import migrate
 from sql.open import open_store
 from sql.store import SqlStore
-from tests.support import postgres
+from tests.support import examples, postgres
 from tests.support.reused import ReusedDatabase
 
 DIALECTS = ("postgres", "sqlite")
@@ -31,6 +31,9 @@ FIRST = (
     "attachments",
 )
 KEY = base64.b64encode(b"k" * 32).decode()
+
+
+examples.load_profile()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

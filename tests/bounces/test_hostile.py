@@ -16,6 +16,7 @@ from tests.bounces import test_notices
 from tests.bounces.test_answers import disposition, feedback
 from tests.bounces.test_delivery_status import GROUP, report
 from tests.pec.test_receipts import daticert, receipt
+from tests.support.examples import examples
 
 MIB = 1 << 20
 DAEMON = b"From: MAILER-DAEMON@x.example\nSubject: failure notice\n"
@@ -207,7 +208,7 @@ def test_the_lines_of_real_reports_in_any_order_give_one(lines: list[bytes]) -> 
     pec.parse(octets)
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(100))
 @given(st.sampled_from(SEEDS), st.data())
 def test_real_reports_with_changes_give_one(seed: bytes, data: st.DataObject) -> None:
     octets = bytearray(seed)

@@ -24,6 +24,7 @@ from mailproxy.limits import (
     total,
     used_now,
 )
+from tests.support.examples import examples
 
 START = 1_700_000_000.0
 MINUTE = Limit(Scope(ACCOUNT, 1, "minute"), 5.0, 12, 60)
@@ -68,7 +69,7 @@ STEPS = st.lists(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(100))
 @given(limits=windows(), steps=STEPS, give_up=st.booleans())
 def test_no_window_ever_sees_more_dots_than_the_limit(
     limits: list[Limit], steps: list[tuple[float, int, list[float], float]], give_up: bool
@@ -97,7 +98,7 @@ def test_no_window_ever_sees_more_dots_than_the_limit(
         assert most_in_a_window(dots, limit.slot_s * limit.slots) <= limit.limit
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(100))
 @given(limits=windows(), gaps=st.lists(st.floats(0, 3), min_size=1, max_size=40))
 def test_the_next_token_is_neither_early_nor_late(limits: list[Limit], gaps: list[float]) -> None:
     ledger = Ledger()

@@ -13,6 +13,7 @@ from mailproxy.address import (
     split_list,
 )
 from mailproxy.errors import InvalidInput
+from tests.support.examples import examples
 
 
 @pytest.mark.parametrize(
@@ -203,7 +204,7 @@ def test_the_envelope_sender_is_the_return_path_if_there_is_one() -> None:
     assert envelope_sender("Shop <shop@a.example>", "<>") == ""
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=examples(100))
 @given(
     st.text(alphabet=st.sampled_from('ab1.@<>"\\,;:()[] =?-_éü\r\n\0\t'), max_size=40) | st.text(max_size=40)
 )

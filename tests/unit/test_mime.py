@@ -7,7 +7,7 @@ import re
 from dataclasses import replace
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mailproxy.address import parse
@@ -619,7 +619,6 @@ contents = st.builds(
 )
 
 
-@settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.too_slow])
 @given(contents)
 def test_what_the_check_accepts_renders_and_reads_back_the_same(content: Content) -> None:
     if check(content):
