@@ -44,6 +44,8 @@ __all__ = ["ConnectionLost", "Offered", "Session", "Timeouts", "open_session"]
 
 Recipients = Sequence[tuple[int, str]]
 
+# Sent with its dot once that is allowed: one write for the two, and nothing to take back before.
+LARGEST_WITH_DOT: Final = 16 * 1024
 _QUIT_PATIENCE: Final = 5.0
 _PATH = re.compile(r'(?:"(?:[^"\\\x00-\x1f\x7f]|\\[^\x00-\x1f\x7f])*"|[^\x00-\x20\x7f<>"])*')
 _BARE = re.compile(rb"\r(?!\n)|(?<!\r)\n")
@@ -103,6 +105,7 @@ class Session:
         self._transactions = 0
         self._reset_due = False
         self._refused: tuple[Refusal, ...] = ()
+        self._body = b""
 
     @property
     def usable(self) -> bool:
@@ -119,7 +122,8 @@ class Session:
         return self._transactions > 1
 
     async def offer(self, mail_from: str, recipients: Recipients, data: Data, *, smtputf8: bool) -> Offer:
-        """MAIL, RCPT, DATA and the body without its dot. `data` is a whole message, not yet dot-stuffed."""
+        """MAIL, RCPT, DATA and, when it is long, the body without its dot. `data` is a whole message, not yet
+        dot-stuffed."""
         if unfit := self._unfit(mail_from, recipients, data, smtputf8):
             return unfit
         if not self.usable:
@@ -138,21 +142,25 @@ class Session:
             return self._lost(outcome.stage)
         if not isinstance(outcome, Offered):
             return self._set_back(outcome, replies, data_replies=replies[len(recipients) + 1 :])
-        if failed := await self._send_body(data):
+        if size_of(data) <= LARGEST_WITH_DOT:
+            self._body = b"".join(wire_chunks(data))
+        elif failed := await self._send_body(data):
             return failed
         self.phase = Phase.BEFORE_DOT
         self._refused = outcome.refused
         return outcome
 
     async def dot(self) -> Sent | Setback | Unknown:
-        """Send the final dot and read the reply: the message is the server's, or not, or nobody knows."""
+        """Send the final dot (a short body with it) and read the reply: the message is the server's, or not, or nobody
+        knows."""
         if self.phase is not Phase.BEFORE_DOT:
             raise RuntimeError(f"no dot in phase {self.phase}")
         if not self._wire.alive:
             lost = self._broken_body()
             return Deferred(lost.stage, lost.cause) if isinstance(lost, ConnectionLost) else lost
         self.phase = Phase.AFTER_DOT
-        self._wire.ask(b".\r\n", 1)
+        body, self._body = self._body, b""
+        self._wire.ask(body + b".\r\n", 1)
         replies = await self._wire.replies(1, self._timeouts.dot)
         if not replies:
             self.abandon()
