@@ -14,6 +14,8 @@ from mailproxy.model import Seconds
 TENANT = "bench"
 ACCOUNT = "relay"
 PER_HOUR = 1_000_000_000
+CONNECTIONS = 20
+"""SMTP connections of the product, the limit program, and (its own default for a destination) Postfix."""
 _LINE = "Lorem ipsum dolor sit amet, consectetur adipiscing elit, sed do eius.\n"
 TEXT = (_LINE * 15)[:1024]
 

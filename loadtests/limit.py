@@ -27,7 +27,6 @@ from mailproxy.records import AccountWrite, TenantWrite
 from sql import looks, migrate
 from sql.open import open_store
 
-CONNECTIONS = 10
 CLAIM = 200
 LOW = 100
 BATCH = 100
@@ -58,7 +57,7 @@ class Sender:
         self._done: list[tuple[int, int, int]] = []
 
     async def run(self, port: int) -> None:
-        lines = [self._line(port) for _ in range(CONNECTIONS)]
+        lines = [self._line(port) for _ in range(driver.CONNECTIONS)]
         await asyncio.gather(self._claim(), self._finish(), *lines)
 
     async def _claim(self) -> None:

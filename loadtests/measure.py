@@ -70,6 +70,7 @@ async def stand(
     folder.mkdir()
     database = fresh_database(server, folder, name)
     settings = {"GMP_DB_PATH": database.url} if server is None else {}
+    settings["GMP_SENDER_CONNECTIONS"] = str(driver.CONNECTIONS)
     async with far_end(folder / "far", database) as far:
         service = Service(folder, database_url=None if server is None else database.url, settings=settings)
         async with service:
