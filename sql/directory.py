@@ -11,7 +11,7 @@ from mailproxy.records import AccountView, AccountWrite, Admission, Tenant, Tena
 from mailproxy.tokens import Principal
 from mailproxy.vault import Vault
 from sql import receipts, rows
-from sql.engine import Engine, Work, one
+from sql.engine import Engine, Last, Work, one
 from sql.gather import Shared
 from sql.messages import SqlMessages
 from sql.queries import Step
@@ -188,7 +188,7 @@ class SqlDirectory(SqlMessages):
 
 def _admission(tenant: TenantPk) -> Work[Admission]:
     whose = {"tenant": tenant}
-    (accounts, ((suppresses,),)) = yield (Step("account_ids", whose), Step("any_suppressed", whose))
+    (accounts, ((suppresses,),)) = yield Last((Step("account_ids", whose), Step("any_suppressed", whose)))
     return Admission({row[0]: receipts.door(row) for row in accounts}, bool(suppresses))
 
 
