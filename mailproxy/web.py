@@ -57,13 +57,12 @@ class Web:
         authorities: str | None = None,
         advice: Callable[[str], str] = egress.advice,
     ) -> None:
-        trust = httpx.create_ssl_context(trust_env=False)
-        if authorities is not None:
-            trust = ssl.create_default_context(cadata=authorities)
-        self._guarded, self._free = (
-            _client(_Transport(_Dialler(reach, guarded, advice), trust, connections), connect)
-            for guarded in (True, False)
-        )
+        self._reach = reach
+        self._connect = connect
+        self._connections = connections
+        self._authorities = authorities
+        self._advice = advice
+        self._clients: dict[bool, httpx.AsyncClient] = {}
 
     async def exchange(
         self,
@@ -110,7 +109,7 @@ class Web:
         """
         if fault := _fault(url):
             return Unanswered(fault, forbidden=True)
-        client = self._guarded if guarded else self._free
+        client = self._client(guarded)
         try:
             async with (
                 asyncio.timeout(within),
@@ -127,9 +126,22 @@ class Web:
         except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError, ValueError) as error:
             return Unanswered(_cause(error), timed_out=isinstance(error, httpx.TimeoutException))
 
+    def _client(self, guarded: bool) -> httpx.AsyncClient:
+        """Made when it is first needed: what is trusted takes some megabytes, and most processes ask nobody."""
+        if guarded not in self._clients:
+            dialler = _Dialler(self._reach, guarded, self._advice)
+            transport = _Transport(dialler, self._trust(), self._connections)
+            self._clients[guarded] = _client(transport, self._connect)
+        return self._clients[guarded]
+
+    def _trust(self) -> ssl.SSLContext:
+        if self._authorities is not None:
+            return ssl.create_default_context(cadata=self._authorities)
+        return httpx.create_ssl_context(trust_env=False)
+
     async def aclose(self) -> None:
-        await self._guarded.aclose()
-        await self._free.aclose()
+        for client in self._clients.values():
+            await client.aclose()
 
 
 def _client(transport: httpx.AsyncBaseTransport, connect: Seconds) -> httpx.AsyncClient:
