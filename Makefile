@@ -33,7 +33,7 @@ test: $(VENV)/.installed ## run the test suite on PostgreSQL and SQLite (ARGS="-
 
 test-long: $(VENV)/.installed ## the same with many more examples, stops and requests (hours; CAMPAIGN=long make campaign is apart)
 	HYPOTHESIS_PROFILE=long MAILPROXY_TEST_EXAMPLES=500 MAILPROXY_FUZZ_EXAMPLES=200 MAILPROXY_TEST_STOPS=200 \
-		MAILPROXY_TEST_LOCK=15 $(PYTEST) --timeout 1800 $(ARGS)
+		MAILPROXY_TEST_LOCK=15 MAILPROXY_TEST_PAGES=1 MAILPROXY_TEST_MINUTE=1 $(PYTEST) --timeout 1800 $(ARGS)
 
 campaign: $(VENV)/.installed ## kill, stop and starve real servers on both databases, then count (CAMPAIGN=long)
 	$(BIN)/python -m tests.campaign $(ARGS)
