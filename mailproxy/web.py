@@ -9,6 +9,7 @@ import ssl
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import cache
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 
 import httpcore
@@ -137,11 +138,17 @@ class Web:
     def _trust(self) -> ssl.SSLContext:
         if self._authorities is not None:
             return ssl.create_default_context(cadata=self._authorities)
-        return httpx.create_ssl_context(trust_env=False)
+        return _public()
 
     async def aclose(self) -> None:
         for client in self._clients.values():
             await client.aclose()
+
+
+@cache
+def _public() -> ssl.SSLContext:
+    """Once in a process: to read all authorities takes 25 ms."""
+    return httpx.create_ssl_context(trust_env=False)
 
 
 def _client(transport: httpx.AsyncBaseTransport, connect: Seconds) -> httpx.AsyncClient:

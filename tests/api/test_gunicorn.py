@@ -56,7 +56,7 @@ class Gunicorn:
 
     def client(self) -> httpx.Client:
         return httpx.Client(
-            base_url=self.url, headers={"X-API-Token": ADMIN}, timeout=PATIENCE, trust_env=False
+            base_url=self.url, headers={"X-API-Token": ADMIN}, timeout=PATIENCE, trust_env=False, verify=False
         )
 
     def wait_until(self, condition: Callable[[], bool]) -> None:

@@ -164,4 +164,5 @@ class Questions:
             headers={"Authorization": f"Bearer {token}"},
             timeout=20.0,
             trust_env=False,
+            verify=False,
         )
