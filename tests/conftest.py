@@ -3,6 +3,7 @@
 import base64
 import contextlib
 import os
+import shutil
 import signal
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -115,10 +116,20 @@ def empty_environ(dialect: str, tmp_path: Path, request: pytest.FixtureRequest) 
         yield common | {"GMP_DATABASE_URL": url}
 
 
+@pytest.fixture(scope="session")
+def migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file that is only ever copied."""
+    file = tmp_path_factory.mktemp("migrated") / "mail.db"
+    migrate.migrate(config.database_at(str(file)))
+    return file
+
+
 @pytest.fixture
-def settings(environ: dict[str, str]) -> Settings:
+def settings(environ: dict[str, str], migrated_sqlite: Path) -> Settings:
     """Loaded and migrated."""
     loaded = config.load(environ)
+    if (file := loaded.database.path) and not file.exists():
+        shutil.copy(migrated_sqlite, file)
     migrate.migrate(loaded.database)
     return loaded
 
