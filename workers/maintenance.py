@@ -110,6 +110,7 @@ async def on_postgres(store: Store, settings: Settings, schedule: Sequence[Sched
     with suppress(ConnectorException):
         try:
             await app.open_async()
+            _hear_a_stop()
             await _drop_stalled(app)
             await app.run_worker_async(
                 queues=[QUEUE],
@@ -124,6 +125,13 @@ async def on_postgres(store: Store, settings: Settings, schedule: Sequence[Sched
         finally:
             # Also when a stop comes while it opens: what the pool had begun would keep the process from ending.
             await app.close_async()
+
+
+def _hear_a_stop() -> None:
+    """Python 3.11's `wait_for`, with which the pool waits while it opens, may swallow a cancellation."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
 
 
 def _enter(app: "App", scheduled: Scheduled, store: Store, settings: Settings) -> None:
