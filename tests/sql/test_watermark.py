@@ -260,6 +260,7 @@ async def test_a_lookout_looks_from_the_start_when_an_account_has_rested(world: 
         await lookout.stop()
 
 
+@pytest.mark.usefixtures("new_database")
 @pytest.mark.parametrize("dialect", ["postgres"], indirect=True)
 async def test_beside_an_old_snapshot_a_claim_reads_what_waits_and_not_what_was_sent(
     world: World, store: SqlStore, settings: Settings
