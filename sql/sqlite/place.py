@@ -30,12 +30,12 @@ MOUNTS = Path("/proc/self/mountinfo")
 def file_system(path: PurePath, mounts: str) -> str | None:
     """The type of the file system an absolute path is on, by the text of Linux's mountinfo (proc(5))."""
     found: tuple[int, str] | None = None
+    below = f"{path}/"
     for line in mounts.splitlines():
         before, _, after = line.partition(" - ")
-        point = PurePath(before.split()[4].replace("\\040", " "))
-        depth = len(point.parts)
-        if path.is_relative_to(point) and (found is None or depth >= found[0]):
-            found = depth, after.split()[0]
+        point = before.split()[4].replace("\\040", " ").rstrip("/") + "/"
+        if below.startswith(point) and (found is None or len(point) >= found[0]):
+            found = len(point), after.split()[0]
     return found and found[1]
 
 
