@@ -5,6 +5,7 @@ import re
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import Any, TypeVar
 from urllib.parse import unquote
 
@@ -183,9 +184,14 @@ class Route:
         """The path as documents and metrics show it."""
         return self.path.replace(":path}", "}")
 
-    def forms(self) -> dict[str, type[Form]]:
-        parameters = inspect.signature(self.endpoint).parameters
-        return {name: parameters[name].annotation for name in ("query", "body") if name in parameters}
+    def forms(self) -> Mapping[str, type[Form]]:
+        return _forms(self.endpoint)
+
+
+@cache
+def _forms(endpoint: Endpoint) -> Mapping[str, type[Form]]:
+    parameters = inspect.signature(endpoint).parameters
+    return {name: parameters[name].annotation for name in ("query", "body") if name in parameters}
 
 
 def starlette_routes(table: Sequence[Route], services: Services) -> list[StarletteRoute]:
