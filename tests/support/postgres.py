@@ -1,10 +1,15 @@
 """A PostgreSQL for the tests: the one of MAILPROXY_TEST_POSTGRES_URL, else the wheel's, on a folder of its own."""
 
+import json
 import os
+import shutil
+import signal
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
+import psutil
 import psycopg
 
 from mailproxy.demo import postgres as throw_away
@@ -18,8 +23,24 @@ def server() -> Iterator[str]:
     if given:
         yield given
         return
-    with throw_away.server(memory.folder()) as url:
+    if in_memory := memory.folder():
+        remove_orphans(in_memory)
+    with throw_away.server(in_memory) as url:
         yield url
+
+
+def remove_orphans(within: Path) -> None:
+    """Servers whose tests were killed, and their folders: in memory they would add up."""
+    for starters in within.glob("mailproxy-pg-*/data/.handle_pids.json"):
+        with suppress(OSError, ValueError, psutil.Error):
+            if any(psutil.pid_exists(pid) for pid in json.loads(starters.read_text())):
+                continue
+            lock = starters.with_name("postmaster.pid")
+            if lock.exists():
+                server = psutil.Process(int(lock.read_text().split("\n", 1)[0]))
+                if str(starters.parent) in server.cmdline():  # the number may be another's by now
+                    server.send_signal(signal.SIGQUIT)
+            shutil.rmtree(starters.parents[1], ignore_errors=True)
 
 
 @contextmanager
