@@ -35,9 +35,10 @@ def remove_orphans(within: Path) -> None:
         with suppress(OSError, ValueError, psutil.Error):
             if any(psutil.pid_exists(pid) for pid in json.loads(starters.read_text())):
                 continue
-            lock = starters.with_name("postmaster.pid")
-            if lock.exists():
-                server = psutil.Process(int(lock.read_text().split("\n", 1)[0]))
+            with suppress(FileNotFoundError, psutil.NoSuchProcess):
+                server = psutil.Process(
+                    int(starters.with_name("postmaster.pid").read_text().split("\n", 1)[0])
+                )
                 if str(starters.parent) in server.cmdline():  # the number may be another's by now
                     server.send_signal(signal.SIGQUIT)
             shutil.rmtree(starters.parents[1], ignore_errors=True)

@@ -37,6 +37,7 @@ def test_what_killed_tests_left_is_removed_and_what_is_in_use_is_not(tmp_path: P
     for name, starter in (("mailproxy-pg-left", gone.pid), ("mailproxy-pg-used", os.getpid())):
         (tmp_path / name / "data").mkdir(parents=True)
         (tmp_path / name / "data" / ".handle_pids.json").write_text(f"[{starter}]")
+    (tmp_path / "mailproxy-pg-left" / "data" / "postmaster.pid").write_text(f"{gone.pid}\n")
     (tmp_path / "mailproxy-pg-begun").mkdir()
     postgres.remove_orphans(tmp_path)
     assert {one.name for one in tmp_path.iterdir()} == {"mailproxy-pg-used", "mailproxy-pg-begun"}
