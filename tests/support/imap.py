@@ -36,7 +36,8 @@ class Manners:
     """What the server does wrong: `cut`, `refuse`, `nothing`, `nil`: when the body of these UIDs is fetched;
     `claim`: octets a literal promises beyond those it has; `bye`: before answering this command; `stray`: UIDs
     a search answers with besides; `sizes`: what RFC822.SIZE says instead; `times`: how often a body is sent;
-    `silent`: no greeting; `arrive`: mail that comes, and is told of, while this command is answered."""
+    `silent`: no greeting; `deaf`: no answer to this command; `arrive`: mail that comes, and is told of, while this
+    command is answered."""
 
     cut: set[int] = field(default_factory=set)
     refuse: set[int] = field(default_factory=set)
@@ -50,6 +51,7 @@ class Manners:
     bye: str | None = None
     no_uidvalidity: bool = False
     silent: bool = False
+    deaf: str | None = None
     arrive: dict[str, bytes] = field(default_factory=dict)
 
 
@@ -171,6 +173,9 @@ class _Session:
                 self.server.manners.bye = None
                 self.say("* BYE going down")
                 raise _Goodbye
+            if self.server.manners.deaf == name:
+                await self.reader.read()
+                return
             if name in self.server.manners.arrive:
                 self.server.deliver(self.server.manners.arrive.pop(name))
                 self.changed.clear()

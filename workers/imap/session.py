@@ -115,10 +115,12 @@ class Session:
 
     async def end(self) -> None:
         """Say farewell if there is time for it; the connection is closed in any case."""
-        if self._dialogue is not None:
-            with suppress(Trouble):
-                await self._run(Stage.READ, FAREWELL, self._dialogue.logout)
-        self.cut()
+        try:
+            if self._dialogue is not None:
+                with suppress(Trouble):
+                    await self._run(Stage.READ, FAREWELL, self._dialogue.logout)
+        finally:
+            self.cut()
 
     def cut(self) -> None:
         """Whatever waits for the server ends now, in whichever thread."""
