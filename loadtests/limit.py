@@ -188,13 +188,12 @@ def enqueue(address: str, tenant: int, account: int, wanted: Sequence[str]) -> N
     print("ready", flush=True)
     sys.stdin.readline()
     print(time.time(), flush=True)
+    whose = {"tenant": tenant, "fallback": False, "accounts": [account]}
     former = [("enqueue_gate", {"accounts": [account]}, ()), ("enqueue_former", {}, ())]
     for rows in groups:
         raw.transact(
             former,
-            lambda found, rows=rows: [
-                ("enqueue", {"tenant": tenant, "fallback": False, "former": found[0][0]}, rows)
-            ],
+            lambda found, rows=rows: [("enqueue", whose | {"former": found[0][0]}, rows)],
         )
     print(time.time(), flush=True)
 

@@ -89,7 +89,8 @@ HOT: Mapping[str, Mapping[str, Any]] = {
     "limits_refund": _MINE | {"rows": [_SETTLED | {"id": id_, "revision": 0, "claim": 1} for id_ in IDS]},
     "enqueue_gate": {"accounts": [1]},
     "enqueue_former": {},
-    "enqueue": _TENANT | {"former": 1 << 62, "rows": [_NEW | {"client_id": f"n{i}"} for i in IDS]},
+    "enqueue": _TENANT
+    | {"former": 1 << 62, "accounts": [1], "rows": [_NEW | {"client_id": f"n{i}"} for i in IDS]},
     "enqueue_existing_rows": {"tenant": 1, "client_ids": [f"m{i:06d}" for i in IDS]},
     "enqueue_existing": {"tenant": 1, "client_ids": [f"m{i:06d}" for i in IDS]},
     "enqueue_replace": {"tenant": 1, "ids": IDS, "rows": [_NEW | {"id": id_} for id_ in IDS]},

@@ -27,6 +27,11 @@ Work = Generator[tuple[Step, ...] | Last, list[list[Row]], T]
 class Engine(Protocol):
     """Raises StorageUnavailable or CommitUnknown; `begin` makes a fresh unit so that it can be run again."""
 
+    @property
+    def is_remote(self) -> bool:
+        """Whether an answer costs a round trip, so that a unit better asks more at once."""
+        ...
+
     async def write(self, begin: Callable[[], Work[T]]) -> T:
         """Run a unit in one transaction that is durable when this returns."""
         ...

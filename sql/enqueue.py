@@ -24,14 +24,16 @@ def kept(found: Sequence[Row]) -> Kept | None:
     return Kept(bytes(found[0][0]), found[0][1], found[0][2]) if found else None
 
 
-def enqueue(calls: Sequence[Asked], fallback: bool, vault: Vault) -> Work[list[Result]]:
+def enqueue(calls: Sequence[Asked], fallback: bool, vault: Vault, *, is_remote: bool) -> Work[list[Result]]:
     """What became of each call; its command is entered with it."""
-    work = _enqueue_calls(calls, fallback, vault)
+    work = _enqueue_calls(calls, fallback, vault, is_remote)
     pending = [call.pending for call in calls if call.pending is not None]
     return noted(work, pending) if pending else work
 
 
-def _enqueue_calls(calls: Sequence[Asked], fallback: bool, vault: Vault) -> Work[list[Result]]:
+def _enqueue_calls(
+    calls: Sequence[Asked], fallback: bool, vault: Vault, is_remote: bool
+) -> Work[list[Result]]:
     tickets = {n: call.once.ticket for n, call in enumerate(calls) if call.once is not None}
     settled: dict[int, Result] = {}
     if tickets:
@@ -42,7 +44,7 @@ def _enqueue_calls(calls: Sequence[Asked], fallback: bool, vault: Vault) -> Work
             merged.setdefault(tenant, []).extend(items)
     queued: dict[tuple[TenantPk, str], Enqueued] = {}
     for tenant in sorted(merged):  # so that equal calls at once never lock each other out
-        found = yield from _enqueue(tenant, merged[tenant], fallback, vault)
+        found = yield from _enqueue(tenant, merged[tenant], fallback, vault, is_remote)
         queued.update(((tenant, one.client_id), one) for one in found)
     results: list[Result] = [
         settled[n]
@@ -90,12 +92,19 @@ def _keep(calls: Sequence[Asked], results: Sequence[Result]) -> Iterator[Step]:
 
 
 def _enqueue(
-    tenant: TenantPk, items: Sequence[NewMessage], fallback: bool, vault: Vault
+    tenant: TenantPk, items: Sequence[NewMessage], fallback: bool, vault: Vault, is_remote: bool
 ) -> Work[list[Enqueued]]:
     wanted, secret = logins.parted(items)
     accounts = sorted({item.account_pk for item in items if item.account_pk is not None})
-    (present, former) = yield (Step("enqueue_gate", {"accounts": accounts}), Step("enqueue_former"))
-    params = {"tenant": tenant, "fallback": fallback, "former": former[0][0]}
+    gate = (Step("enqueue_gate", {"accounts": accounts}), Step("enqueue_former"))
+    params: dict[str, object] = {"tenant": tenant, "fallback": fallback, "accounts": accounts}
+    inserted: list[Row] | None = None
+    if is_remote:  # where nothing has to be known of what was before
+        insert = Step("enqueue", params, [rows.new_message(item) for item in wanted.values()])
+        (present, _, inserted) = yield (*gate, insert)
+    else:
+        (present, former) = yield gate
+        params["former"] = former[0][0]
     gone = set(accounts) - {pk for (pk,) in present}
     answers = {
         item.client_id: Enqueued(item.client_id, None, "account_not_found")
@@ -105,7 +114,8 @@ def _enqueue(
     certified = [item for item in wanted.values() if item.certified is not None]
     # A message may be deleted between the insert that met it and the look at it: then it is new after all.
     while missing := [item for id_, item in wanted.items() if id_ not in answers]:
-        (inserted,) = yield (Step("enqueue", params, [rows.new_message(item) for item in missing]),)
+        if inserted is None:
+            (inserted,) = yield (Step("enqueue", params, [rows.new_message(item) for item in missing]),)
         answers |= {client_id: Enqueued(client_id, MessageId(id_)) for id_, client_id in inserted}
         yield from _suppress((MessageId(id_), wanted[client_id]) for id_, client_id in inserted)
         yield from _link(tenant, [(MessageId(id_), wanted[client_id]) for id_, client_id in inserted])
@@ -117,6 +127,7 @@ def _enqueue(
             )
             yield from logins.keep(vault, secret, renewed)
             answers |= replaced
+        inserted = None
     if certified:
         yield from _certify(tenant, certified, answers)
     return [answers[item.client_id] for item in items]

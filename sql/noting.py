@@ -38,6 +38,10 @@ class NotingEngine:
     engine: Engine
     pending: Pending
 
+    @property
+    def is_remote(self) -> bool:
+        return self.engine.is_remote
+
     async def write(self, begin: Callable[[], Work[T]]) -> T:
         if self.pending.entry is not None:
             return await self.engine.write(begin)

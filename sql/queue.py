@@ -189,7 +189,9 @@ def _back_off(values: Mapping[str, object], condition: str) -> Work[Rest]:
 
 
 def enqueues(engine: Engine, fallback: bool, vault: Vault) -> Enqueues:
-    return Enqueues(lambda calls: engine.write(lambda: enqueue(calls, fallback, vault)))
+    return Enqueues(
+        lambda calls: engine.write(lambda: enqueue(calls, fallback, vault, is_remote=engine.is_remote))
+    )
 
 
 def _take_lease(

@@ -103,6 +103,8 @@ class _Unit(Generic[T]):
 class PostgresEngine:
     """A pool of at most `connections` (shared by everything a process does)."""
 
+    is_remote = True
+
     def __init__(
         self,
         url: str,

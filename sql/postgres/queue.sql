@@ -2,10 +2,12 @@
 
 -- name: enqueue
 -- Numbered in the call's order, inserted in that of the ids, so that equal calls at once never lock each other out.
+-- What an account that is gone was to send is left out: the gate, asked before, knows which are there.
 WITH r AS MATERIALIZED (
     SELECT nextval('message_id_seq') AS id, r.*
     FROM json_to_recordset(%(rows)s::json) AS r(client_id text, account_pk bigint, priority smallint,
-        batch_code text, due_at float8, expires_at float8, max_age float8, error text, payload text, header_id text)),
+        batch_code text, due_at float8, expires_at float8, max_age float8, error text, payload text, header_id text)
+    WHERE account_pk IS NULL OR account_pk IN (SELECT pk FROM account WHERE pk = ANY(%(accounts)s::bigint[]))),
 m AS (
     INSERT INTO message (id, tenant_pk, account_pk, client_id, priority, batch_code, header_id, status, error, done_at)
     OVERRIDING SYSTEM VALUE

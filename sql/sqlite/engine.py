@@ -279,6 +279,8 @@ def _deliver(results: list[Result]) -> None:
 class SqliteEngine:
     """One writer for the whole process, so that what waits meanwhile shares the next commit."""
 
+    is_remote = False
+
     def __init__(
         self,
         path: Path,
