@@ -106,6 +106,20 @@ class Filler:
             f" SELECT tenant_pk, id, client_id, 1, '{{}}', 'applied', done_at, {empty} {done}"
         )
 
+    def contents(self) -> None:
+        """All finished messages have a content each, of one piece."""
+        self.run(
+            "INSERT INTO content (tenant_pk, sha256, is_whole, look_at)"
+            f" SELECT tenant_pk, client_id, {_TRUE[self._dialect]}, {self._moment('id')}"
+            " FROM message WHERE done_at IS NOT NULL"
+        )
+        empty = "''" if self._server is not None else "x''"
+        self.run(f"INSERT INTO content_piece (content_pk, n, octets) SELECT pk, 0, {empty} FROM content")
+        self.run(
+            "INSERT INTO message_content (message_id, content_pk) SELECT m.id, c.pk"
+            " FROM message m JOIN content c ON c.tenant_pk = m.tenant_pk AND c.sha256 = m.client_id"
+        )
+
     def suppressed(self, tenant: int, count: int) -> None:
         numbers = _NUMBERS[self._dialect].format(first=1, last=count)
         self.run(

@@ -76,6 +76,8 @@ _RECEIPT = {
     "raw": b"",
 }
 
+_CONTENT = {"tenant": 1, "sha256": "d000300"}
+
 HOT: Mapping[str, Mapping[str, Any]] = {
     "claim_lock": _ACCOUNT,
     "claim": _ACCOUNT | {"limit": 200, "at": None, "longest": 1 << 17, **looks.since(FROM_START)},
@@ -136,10 +138,20 @@ HOT: Mapping[str, Mapping[str, Any]] = {
     "forget_receipts": {"older_than": 60.0, "limit": 1000},
     "cleanup": {"tenant": None, "older_than": 60.0, "told_within": 60.0, "after": 0, "limit": 1000},
     "messages_of": {"tenant": 1, "account": 1, "after": 0, "limit": 10_000},
-    "close_account": {"account": 1},
-    "delete_account": {"tenant": 2, "id": "main"},
+    "content_known": _CONTENT | {"sure": 60.0},
+    "content_begin": _CONTENT | {"kept": 60.0},
+    "content_piece": _CONTENT | {"n": 0},
+    "content_link": {"tenant": 1, "rows": [{"message_id": id_, "sha256": "d000300"} for id_ in IDS]},
+    "content_unlink": {"ids": IDS},
+    "forget_contents": {"again": 60.0, "limit": 100},
+    "forget_contents_of": {"tenant": 2, "limit": 20},
     "delete_tenant": {"tenant": 2},
     "delete_messages": {"tenant": 1, "account": None, "client_ids": [f"m{i:06d}" for i in IDS]},
+}
+# An account that is closed and deleted gives back what was claimed of it.
+OF_ACCOUNT: Mapping[str, Mapping[str, Any]] = {
+    "close_account": {"account": 1},
+    "delete_account": {"tenant": 2, "id": "main"},
 }
 # When a process takes over another's account, and when one leaves: once over the rows of that account.
 TAKE_OVER: Mapping[str, Mapping[str, Any]] = {

@@ -92,15 +92,22 @@ async def hot_plans(ground: Ground) -> Found:
     for dialect in DIALECTS:
         async with opened(ground, dialect) as bench:
             filler = Filler(bench.database)
+            beside = ground.size(10_000)
             for rows in (ground.size(10_000), ground.size(990_000)):
                 shape = Shape(f"r{rows}x", bench.tenant, [bench.account], due_in="i % 7200 - 3600", body="")
                 filler.rows(shape, rows)
                 done = Shape(f"d{rows}x", bench.tenant, [bench.account], is_finished=True, is_reported=False)
                 filler.rows(done, min(rows, ground.size(100_000)))
+                if rows == beside:
+                    filler.certified()
+                    filler.contents()
+                    filler.suppressed(bench.tenant, rows)
+                    filler.tenants(rows // 10)
+                    filler.mailboxes(rows // 10)
                 filler.analyze()
                 found = plans.complaints(bench.database, plans.HOT)
                 more[f"{dialect} {rows}"] = found
-                figures.append(Judged(f"{dialect}: plans that scan", len(found), "", at_most=0))
+                figures.append(Judged(f"{dialect}, {rows} rows: plans that scan", len(found), "", at_most=0))
             filler.close()
     return Found(tuple(figures), more)
 
