@@ -4,6 +4,7 @@ import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -36,13 +37,14 @@ class Standing(NamedTuple):
     unknown: tuple[int, ...]
 
 
-def known(dialect: str) -> list[Migration]:
+@cache
+def known(dialect: str) -> tuple[Migration, ...]:
     found = []
     for path in files("sql").joinpath(dialect, "migrations").iterdir():
         match = re.fullmatch(r"(\d{4})_(\w+)\.sql", path.name)
         if match:
             found.append(Migration(int(match[1]), path.name.removesuffix(".sql"), path.read_text()))
-    return sorted(found)
+    return tuple(sorted(found))
 
 
 def migrate(database: Database) -> tuple[str, ...]:

@@ -48,6 +48,7 @@ async def open_store(settings: Settings, *, role: str, vault: Vault | None = Non
 def warm(database: Database) -> None:
     """Read what opening such a store needs, but open nothing: for a process that will be forked."""
     queries.load(database.kind)
+    migrate.known(database.kind)
     if database.kind == "postgres":
         from sql.postgres import engine, wakeups  # noqa: F401, PLC0415
 
