@@ -99,7 +99,7 @@ def _enqueue(
     gate = (Step("enqueue_gate", {"accounts": accounts}), Step("enqueue_former"))
     params: dict[str, object] = {"tenant": tenant, "fallback": fallback, "accounts": accounts}
     inserted: list[Row] | None = None
-    if is_remote:  # where nothing has to be known of what was before
+    if is_remote and wanted:  # where nothing has to be known of what was before
         insert = Step("enqueue", params, [rows.new_message(item) for item in wanted.values()])
         (present, _, inserted) = yield (*gate, insert)
     else:
