@@ -138,6 +138,7 @@ HOT: Mapping[str, Mapping[str, Any]] = {
     "forget_receipts": {"older_than": 60.0, "limit": 1000},
     "cleanup": {"tenant": None, "older_than": 60.0, "told_within": 60.0, "after": 0, "limit": 1000},
     "messages_of": {"tenant": 1, "account": 1, "after": 0, "limit": 10_000},
+    "expire": {"ids": IDS, "fallback": False},
     "content_known": _CONTENT | {"sure": 60.0},
     "content_begin": _CONTENT | {"kept": 60.0},
     "content_piece": _CONTENT | {"n": 0},

@@ -105,7 +105,10 @@ class SqlMessages(SqlSuspensions):
         return removed
 
     async def expire(self, *, limit: int) -> int:
-        return len(await self.engine.write(lambda: one("expire", limit=limit, fallback=self.fallback)))
+        found = [id_ for (id_,) in await self.engine.read(lambda: one("past_their_age", limit=limit))]
+        if not found:
+            return 0
+        return len(await self.engine.write(lambda: one("expire", ids=found, fallback=self.fallback)))
 
 
 def filters(wanted: MessageFilter) -> dict[str, object]:

@@ -328,9 +328,14 @@ o AS (
     WHERE %(fallback)s OR t.client_base_url IS NOT NULL)
 SELECT id FROM m;
 
+-- name: past_their_age
+-- All that waits is looked through; whoever writes does not wait for that.
+SELECT id FROM q WHERE phase = 0 AND expires_at <= now() LIMIT %(limit)s;
+
 -- name: expire
 WITH dead AS (
-    SELECT id FROM q WHERE phase = 0 AND expires_at <= now() ORDER BY id LIMIT %(limit)s FOR UPDATE SKIP LOCKED),
+    SELECT id FROM q WHERE id = ANY(%(ids)s::bigint[]) AND phase = 0 AND expires_at <= now()
+    ORDER BY id FOR UPDATE SKIP LOCKED),
 k AS (
     DELETE FROM q WHERE id = ANY(ARRAY(SELECT id FROM dead)) RETURNING id, tenant_pk, attempts),
 m AS (

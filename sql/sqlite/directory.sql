@@ -283,14 +283,18 @@ UPDATE message SET status = :status, error = :error, updated_at = :now, done_at 
        revision = CASE WHEN :status = 0 THEN revision + 1 ELSE revision END
 WHERE tenant_pk = :tenant AND client_id = :client_id AND status = 3 RETURNING id;
 
+-- name: past_their_age
+SELECT id FROM q WHERE phase = 0 AND expires_at <= :now LIMIT :limit;
+
 -- name: expire
-INSERT INTO event (tenant_pk, message_id, kind, detail, at) SELECT q.tenant_pk, q.id, 'expired', '{"error": "Expired before it could be sent"}', :now FROM q WHERE q.id IN (SELECT id FROM q WHERE phase = 0 AND expires_at <= :now ORDER BY id LIMIT :limit);
+INSERT INTO event (tenant_pk, message_id, kind, detail, at) SELECT q.tenant_pk, q.id, 'expired', '{"error": "Expired before it could be sent"}', :now FROM q WHERE q.id IN (SELECT value FROM json_each(:ids)) AND q.phase = 0 AND q.expires_at <= :now;
 INSERT INTO outbox (event_id, tenant_pk, message_id)
 SELECT (SELECT max(e.id) FROM event e WHERE e.message_id = q.id), q.tenant_pk, q.id FROM q JOIN tenant t ON t.pk = q.tenant_pk
-WHERE q.id IN (SELECT id FROM q WHERE phase = 0 AND expires_at <= :now ORDER BY id LIMIT :limit) AND (:fallback OR t.client_base_url IS NOT NULL);
+WHERE q.id IN (SELECT value FROM json_each(:ids)) AND q.phase = 0 AND q.expires_at <= :now AND (:fallback OR t.client_base_url IS NOT NULL);
 UPDATE message SET status = 5, error = 'Expired before it could be sent', attempts = (SELECT attempts FROM q WHERE q.id = message.id), done_at = :now,
-       updated_at = :now WHERE id IN (SELECT id FROM q WHERE phase = 0 AND expires_at <= :now ORDER BY id LIMIT :limit);
-DELETE FROM q WHERE id IN (SELECT id FROM q WHERE phase = 0 AND expires_at <= :now ORDER BY id LIMIT :limit) RETURNING id;
+       updated_at = :now WHERE id IN (
+    SELECT q.id FROM q WHERE q.id IN (SELECT value FROM json_each(:ids)) AND q.phase = 0 AND q.expires_at <= :now);
+DELETE FROM q WHERE id IN (SELECT value FROM json_each(:ids)) AND phase = 0 AND expires_at <= :now RETURNING id;
 
 -- name: cleanup
 -- Finished, and reported (if anybody is told) long enough ago. The walk by primary key ends with the first page of which
