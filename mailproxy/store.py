@@ -307,6 +307,9 @@ class Upkeep(Protocol):
     async def evidence(self, tenant: TenantPk, client_id: str) -> Evidence | None:
         """All that may keep a message from going, on one snapshot; None when there is no such message."""
 
+    async def tidy(self) -> None:
+        """Keep the queue's table small where the database leaves dead rows in it."""
+
     async def known(self, tenant: TenantPk, client_ids: Sequence[str]) -> frozenset[str]:
         """Those of the ids that the tenant has messages of."""
 

@@ -44,6 +44,10 @@ class Engine(Protocol):
         """Run a reading unit on one snapshot."""
         ...
 
+    async def tidy(self) -> None:
+        """Make room of the queue's dead rows, where the database takes long to do so by itself."""
+        ...
+
     async def aclose(self) -> None: ...
 
 

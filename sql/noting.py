@@ -57,5 +57,8 @@ class NotingEngine:
     async def read(self, begin: Callable[[], Work[T]]) -> T:
         return await self.engine.read(begin)
 
+    async def tidy(self) -> None:
+        await self.engine.tidy()
+
     async def aclose(self) -> None:
         await self.engine.aclose()

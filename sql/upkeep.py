@@ -31,6 +31,9 @@ class SqlUpkeep:
         answered = time.time()
         return float(told) - (asked + answered) / 2
 
+    async def tidy(self) -> None:
+        await self.engine.tidy()
+
     async def known(self, tenant: TenantPk, client_ids: Sequence[str]) -> frozenset[str]:
         ids = list(client_ids)
         found = await self.engine.read(lambda: one("known_messages", tenant=tenant, client_ids=ids))

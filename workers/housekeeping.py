@@ -51,6 +51,12 @@ async def clean_up(store: Store, settings: Settings) -> int:
     return await in_chunks(lambda: store.directory.cleanup(None, older_than, limit=CHUNK))
 
 
+async def tidy(store: Store, settings: Settings) -> int:
+    """The queue's table, through which every message passes."""
+    await store.upkeep.tidy()
+    return 0
+
+
 async def set_aside(store: Store, settings: Settings) -> int:
     """Reports that failed for too long become dead letters."""
 
@@ -190,6 +196,7 @@ async def in_chunks(chunk: Callable[[], Awaitable[int]], size: int = CHUNK, with
 
 SCHEDULE = (
     Scheduled("expire", 10, expire),
+    Scheduled("tidy", 10, tidy),
     Scheduled("forget_dead", 30, forget_dead),
     Scheduled("set_aside", 30, set_aside),
     Scheduled("miss_acceptances", 15, miss_acceptances),

@@ -1,5 +1,8 @@
 -- What operators ask: why a message has not gone, what time it is.
 
+-- name: queue_is_untidy
+SELECT coalesce(pg_stat_get_dead_tuples('q'::regclass), 0) > %(dead)s;
+
 -- name: clock
 SELECT extract(epoch FROM clock_timestamp())::float8;
 

@@ -297,6 +297,9 @@ class SqliteEngine:
         await self._writer.close()
         await self._reader.close()
 
+    async def tidy(self) -> None:
+        """SQLite keeps no dead rows."""
+
     async def write(self, begin: Callable[[], Work[T]]) -> T:
         return await self._writer.run(begin)
 

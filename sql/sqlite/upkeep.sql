@@ -1,5 +1,8 @@
 -- The queries of the PostgreSQL dialect, name for name.
 
+-- name: queue_is_untidy
+SELECT :dead < 0;
+
 -- name: clock
 SELECT :now;
 

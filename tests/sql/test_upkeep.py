@@ -1,8 +1,13 @@
 """What operators ask of the database."""
 
+import asyncio
 from dataclasses import replace
 
+import pytest
+
+from loadtests.fill import Filler, Shape
 from mailproxy.authorization import ClientAuth
+from mailproxy.config import Settings
 from mailproxy.evidence import Evidence
 from mailproxy.model import AccountCondition, State
 from mailproxy.records import AccountWrite, TenantWrite
@@ -120,3 +125,20 @@ async def test_everything_that_is_sealed_can_be_sealed_anew(world: World) -> Non
     canary = await alone.fleet.canary()
     assert canary is not None
     Vault([NEW]).check_canary(canary)
+
+
+@pytest.mark.usefixtures("new_database")
+async def test_the_queue_does_not_keep_what_was_sent(world: World, settings: Settings) -> None:
+    filler = Filler(settings.database)
+    filler.rows(Shape("m", world.tenant, [world.account], body=""), 8_000)
+    filler.run("DELETE FROM q")
+    if settings.database.kind == "postgres":
+        dead = "SELECT pg_stat_get_dead_tuples('q'::regclass)"
+        async with asyncio.timeout(10):
+            while filler.run(dead)[0][0] < 8_000:
+                await asyncio.sleep(0.1)
+        await world.store.upkeep.tidy()
+        assert filler.run(dead) == [(0,)]
+    else:
+        await world.store.upkeep.tidy()
+    filler.close()
