@@ -53,7 +53,8 @@ class Probe:
     def phase(self, client_id: str) -> int | None:
         """2 when the intent to send it is committed."""
         found = self._look(
-            f"SELECT q.phase FROM q JOIN message m ON m.id = q.id WHERE m.client_id = '{client_id}'"
+            "SELECT q.phase FROM q JOIN message m ON m.id = q.id"
+            f" WHERE m.tenant_pk IN (SELECT pk FROM tenant) AND m.client_id = '{client_id}'"
         )
         return found[0][0] if found else None
 
