@@ -13,7 +13,7 @@ from typing import Any
 from loadtests import checks, driver, machine
 from loadtests.driver import Driver
 from loadtests.farend import PROBE_EVERY, arrivals, phases_of
-from loadtests.stand import FarEnd, Lines, Program, far_end, fresh_database, program
+from loadtests.stand import FarEnd, Lines, Program, drop_database, far_end, fresh_database, program
 from mailproxy.config import Database
 from mailproxy.demo.service import Service
 
@@ -193,10 +193,14 @@ def _percentiles(seconds: list[float]) -> dict[str, float]:
 
 
 async def limit(folder: Path, server: str | None, sizes: Sizes, number: int) -> dict[str, float]:
-    """One round of the limit program, in a database and with a sink log of its own."""
+    """One round of the limit program, in a database and with a sink log of its own. The database goes with it: else
+    the server tidies it up during the product's next round."""
     folder = folder / f"limit{number}"
     folder.mkdir()
-    return await limit_on(fresh_database(server, folder, f"limit{number}"), folder, sizes.messages)
+    try:
+        return await limit_on(fresh_database(server, folder, f"limit{number}"), folder, sizes.messages)
+    finally:
+        drop_database(server, f"limit{number}")
 
 
 async def limit_on(database: Database, folder: Path, messages: int) -> dict[str, float]:

@@ -120,6 +120,14 @@ async def far_end(folder: Path, probed: Database | None) -> AsyncIterator[FarEnd
         yield FarEnd(sink, tenant, folder)
 
 
+def drop_database(server: str | None, name: str) -> None:
+    if server is not None:
+        from psycopg import connect  # noqa: PLC0415
+
+        with connect(server, autocommit=True) as connection:
+            connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)'.encode())
+
+
 def fresh_database(server: str | None, folder: Path, name: str) -> Database:
     """An empty database: a file in `folder`, or one of the PostgreSQL server at `server`."""
     if server is None:
