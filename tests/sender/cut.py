@@ -45,6 +45,13 @@ class Mortal:
     fatal: int = 1
     writes: int = field(default=0, init=False)
 
+    @property
+    def is_remote(self) -> bool:
+        return self.engine.is_remote
+
+    async def tidy(self) -> None:
+        await self.engine.tidy()
+
     async def write(self, begin: Callable[[], Work[T]]) -> T:
         self.writes += 1
         is_fatal = self.writes == self.fatal
