@@ -102,7 +102,7 @@ UPDATE tenant_sync SET epoch = NULL, lease_until = NULL, fails = %(fails)s, gone
        failing_since = CASE WHEN %(failure)s::text IS NOT NULL THEN coalesce(failing_since, now()) END,
        next_try_at = now() + make_interval(secs => %(next_in)s::float8),
        last_call_at = CASE WHEN %(called)s THEN now() ELSE last_call_at END,
-       muted_until = CASE WHEN %(called)s THEN to_timestamp(%(muted_until)s::float8) ELSE muted_until END,
+       muted_until = CASE WHEN %(called)s THEN coalesce(to_timestamp(%(muted_until)s::float8), muted_until) ELSE muted_until END,
        switched_off = %(switch_off)s, switched_off_at = CASE WHEN %(switch_off)s::text IS NOT NULL THEN now() END
 WHERE tenant_pk = %(tenant)s AND epoch = %(epoch)s;
 

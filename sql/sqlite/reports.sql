@@ -97,7 +97,7 @@ UPDATE tenant_sync SET epoch = NULL, lease_until = NULL, fails = :fails, gone = 
        failing_since = CASE WHEN :failure IS NOT NULL THEN coalesce(failing_since, :now) END,
        next_try_at = :now + :next_in,
        last_call_at = CASE WHEN :called THEN :now ELSE last_call_at END,
-       muted_until = CASE WHEN :called THEN :muted_until ELSE muted_until END,
+       muted_until = CASE WHEN :called THEN coalesce(:muted_until, muted_until) ELSE muted_until END,
        switched_off = :switch_off, switched_off_at = CASE WHEN :switch_off IS NOT NULL THEN :now END
 WHERE tenant_pk = :tenant AND epoch = :epoch;
 

@@ -143,6 +143,20 @@ async def test_a_mute_silences_idle_calls_only(world: World, reporter: Epoch) ->
     assert await called(world, reporter) == ["acme"]
 
 
+async def test_a_mute_lasts_over_calls_that_do_not_speak_of_it(world: World, reporter: Epoch) -> None:
+    now = time.time()
+    found = []
+    for until in (now + 1000, None, now + 500):
+        await happen(world)
+        assert [call.tenant_id for call in await calls(world, reporter)] == ["acme"]
+        settled = CallSettled(fails=0, called=True, muted_until=until)
+        await world.store.reports.settle_call(world.tenant, reporter, settled)
+        (standing,) = await world.store.reports.standings(after=None, limit=10)
+        assert standing.muted_until is not None
+        found.append(round(standing.muted_until - now))
+    assert found == [1000, 1000, 500]
+
+
 async def test_a_poke_calls_though_idle_or_muted(world: World, reporter: Epoch) -> None:
     other = await world.add_tenant("other", client_base_url="http://127.0.0.1:2")
     await calls(world, reporter)
